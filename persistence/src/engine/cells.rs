@@ -1,0 +1,371 @@
+//! All entities of one type in one shard: by value, found by id.
+//!
+//! [`Cells`] knows the type; the shard knows it as an [`EntityStore`]. So types are erased once for each
+//! store, not once for each entity.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use serde::de::DeserializeOwned;
+
+use super::cell::{Cell, panic_message};
+use super::queue::Spare;
+use super::slab::Slab;
+use super::turn::{BatchBuilder, Report, Turn, Wants, WriteFailure};
+use crate::ids::{EntityId, EntityType, PersistenceId, PersistenceIdHash, SequenceNr};
+use crate::journal::{EventPage, ReadError};
+use crate::model::{Caller, Failure, Outcome, PersistentActor, Sender};
+
+/// Where an entity lies in its store, while it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// What is asked of an entity, with `B` for a command.
+#[derive(Debug)]
+pub enum Message<B> {
+    /// Handle a command.
+    Command(B),
+    /// Show the state as JSON.
+    ReadState,
+}
+
+/// A command on its way to its owner.
+pub enum Body {
+    /// JSON, as received from outside.
+    Json(Bytes),
+    /// The value itself, from this process.
+    Local(Box<dyn Any + Send>),
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(bytes) => write!(f, "Json({})", String::from_utf8_lossy(bytes)),
+            Self::Local(_) => f.write_str("Local"),
+        }
+    }
+}
+
+/// A request that was decoded.
+pub struct Request<A: PersistentActor> {
+    pub(crate) message: Message<A::Command>,
+    pub(crate) caller: Option<Caller>,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl<A: PersistentActor> fmt::Debug for Request<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("type", &A::TYPE).finish_non_exhaustive()
+    }
+}
+
+impl<A: PersistentActor> Request<A> {
+    pub(crate) fn is_past(&self, now: Duration) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    pub(crate) fn sender(self) -> Sender {
+        Sender::new(self.caller)
+    }
+}
+
+/// Which events to read for an entity that recovers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadRequest {
+    /// Whose.
+    pub persistence_id: PersistenceId,
+    /// From which number on.
+    pub from: SequenceNr,
+}
+
+/// The entities of one type in one shard, as the shard sees them.
+pub trait EntityStore: Send {
+    /// The type.
+    fn entity_type(&self) -> EntityType;
+
+    /// A request has arrived; the entity is created if it is not here. `None` if nothing came of it but
+    /// an answer.
+    fn deliver(
+        &mut self,
+        turn: &mut Turn,
+        hash: PersistenceIdHash,
+        id: EntityId,
+        message: Message<Body>,
+        caller: Option<Caller>,
+        deadline: Option<Duration>,
+    ) -> Option<(Slot, Wants)>;
+
+    /// Adds an entity's queued writes to a batch, as far as it has room. `true` if some are left.
+    fn collect(&mut self, slot: Slot, batch: &mut BatchBuilder) -> bool;
+
+    /// The entity's part of the batch in flight is acknowledged.
+    fn written(&mut self, turn: &mut Turn, slot: Slot) -> Wants;
+
+    /// A write of the entity was not acknowledged.
+    fn failed(&mut self, turn: &mut Turn, slot: Slot, failure: &WriteFailure) -> Wants;
+
+    /// The entity begins to read its events.
+    fn begin_load(&mut self, slot: Slot) -> Option<LoadRequest>;
+
+    /// A page was read, or could not be.
+    fn loaded(&mut self, turn: &mut Turn, slot: Slot, page: Result<EventPage, ReadError>) -> Wants;
+
+    /// What was read may not be the truth: it is read again from the start.
+    fn reload(&mut self, slot: Slot) -> Wants;
+
+    /// The moment has come that the entity wanted to be woken at.
+    fn wake(&mut self, turn: &mut Turn, slot: Slot) -> Wants;
+
+    /// Looks at up to `budget` entities, a few at a time in turn: requests past their deadline are told
+    /// so, and entities untouched since `idle_before` (seconds) are dropped. Returns how many were.
+    fn sweep(&mut self, turn: &mut Turn, idle_before: u32, budget: u32) -> usize;
+
+    /// Drops the least recently used of a few idle entities, approximately. `false` if there is none.
+    fn evict(&mut self) -> bool;
+
+    /// Drops all entities; whoever waits is told.
+    fn unload(&mut self, turn: &mut Turn, failure: &dyn Fn(Outcome) -> Failure);
+
+    /// How many entities are here.
+    fn len(&self) -> usize;
+
+    /// Whether none is.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those that cannot be recovered.
+    fn parked(&self) -> Vec<PersistenceId>;
+
+    /// How many cannot; asked often.
+    fn parked_count(&self) -> usize;
+}
+
+/// The entities of type `A` in one shard.
+pub struct Cells<A: PersistentActor> {
+    cells: Slab<Cell<A>>,
+    places: HashTable<u32>,
+    spare: Spare<A>,
+    /// Where the next sweep goes on.
+    hand: u32,
+    /// How many are parked; none leaves that state but with its shard.
+    parked: usize,
+}
+
+impl<A: PersistentActor> fmt::Debug for Cells<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cells")
+            .field("type", &A::TYPE)
+            .field("len", &self.cells.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A: PersistentActor> Default for Cells<A> {
+    fn default() -> Self {
+        Self { cells: Slab::new(), places: HashTable::new(), spare: Spare::new(), hand: 0, parked: 0 }
+    }
+}
+
+impl<A: PersistentActor> Cells<A> {
+    /// How many idle entities [`EntityStore::evict`] compares.
+    const EVICTION_SAMPLE: u32 = 8;
+
+    fn hash(id: &EntityId) -> u64 {
+        PersistenceIdHash::of(A::TYPE.as_str(), id.as_str()).in_shard()
+    }
+
+    fn find(&self, hash: PersistenceIdHash, id: &EntityId) -> Option<u32> {
+        let is_it = |place: &u32| self.cells.get(*place).is_some_and(|cell| cell.id() == id);
+        self.places.find(hash.in_shard(), is_it).copied()
+    }
+
+    fn with(&mut self, slot: Slot, f: impl FnOnce(&mut Cell<A>, &mut Spare<A>) -> Wants) -> Wants {
+        self.cells.get_mut(slot.0).map_or(Wants::default(), |cell| f(cell, &mut self.spare))
+    }
+
+    fn drop_idle(&mut self, place: u32) {
+        if let Some(cell) = self.cells.remove(place)
+            && let Ok(entry) = self.places.find_entry(Self::hash(cell.id()), |at| *at == place)
+        {
+            entry.remove();
+        }
+        if self.cells.len() == 0 {
+            self.places = HashTable::new();
+        }
+    }
+}
+
+impl<A: PersistentActor> EntityStore for Cells<A> {
+    fn entity_type(&self) -> EntityType {
+        A::TYPE
+    }
+
+    fn deliver(
+        &mut self,
+        turn: &mut Turn,
+        hash: PersistenceIdHash,
+        id: EntityId,
+        message: Message<Body>,
+        caller: Option<Caller>,
+        deadline: Option<Duration>,
+    ) -> Option<(Slot, Wants)> {
+        let message = match message {
+            Message::ReadState => Message::ReadState,
+            Message::Command(body) => match decode(body) {
+                Ok(command) => Message::Command(command),
+                Err(failure) => {
+                    Sender::new(caller).fail(turn, || failure);
+                    return None;
+                }
+            },
+        };
+        let request = Request { message, caller, deadline };
+        let found = self.find(hash, &id);
+        let place = match found {
+            Some(place) => place,
+            None => match Cell::new(id.clone(), turn.now.tick(), &mut self.spare) {
+                Ok(cell) => {
+                    let place = self.cells.insert(cell);
+                    let cells = &self.cells;
+                    self.places.insert_unique(hash.in_shard(), place, |at| {
+                        cells.get(*at).map_or(0, |cell| Self::hash(cell.id()))
+                    });
+                    place
+                }
+                Err(what) => {
+                    let id = PersistenceId::new(A::TYPE, id);
+                    turn.reports.push(Report::Panicked { id, what: what.clone() });
+                    request.sender().fail(turn, || Failure::Panicked { what, outcome: Outcome::None });
+                    return None;
+                }
+            },
+        };
+        let slot = Slot(place);
+        let mut wants = self.with(slot, |cell, spare| cell.deliver(turn, spare, request));
+        wants.load |= found.is_none();
+        Some((slot, wants))
+    }
+
+    fn collect(&mut self, slot: Slot, batch: &mut BatchBuilder) -> bool {
+        self.cells.get_mut(slot.0).is_some_and(|cell| cell.collect(batch))
+    }
+
+    fn written(&mut self, turn: &mut Turn, slot: Slot) -> Wants {
+        self.with(slot, |cell, spare| cell.written(turn, spare))
+    }
+
+    fn failed(&mut self, turn: &mut Turn, slot: Slot, failure: &WriteFailure) -> Wants {
+        self.with(slot, |cell, _| cell.failed(turn, failure))
+    }
+
+    fn begin_load(&mut self, slot: Slot) -> Option<LoadRequest> {
+        let cell = self.cells.get_mut(slot.0)?;
+        let from = cell.begin_load()?;
+        Some(LoadRequest { persistence_id: PersistenceId::new(A::TYPE, cell.id().clone()), from })
+    }
+
+    fn loaded(&mut self, turn: &mut Turn, slot: Slot, page: Result<EventPage, ReadError>) -> Wants {
+        let wants = self.with(slot, |cell, spare| cell.loaded(turn, spare, page));
+        self.parked += usize::from(self.cells.get(slot.0).is_some_and(Cell::is_parked));
+        wants
+    }
+
+    fn reload(&mut self, slot: Slot) -> Wants {
+        self.with(slot, |cell, _| cell.reload())
+    }
+
+    fn wake(&mut self, turn: &mut Turn, slot: Slot) -> Wants {
+        self.with(slot, |cell, _| cell.wake(turn))
+    }
+
+    fn sweep(&mut self, turn: &mut Turn, idle_before: u32, budget: u32) -> usize {
+        let mut dropped = 0;
+        for _ in 0..budget.min(self.cells.places()) {
+            let places = self.cells.places();
+            if places == 0 {
+                break;
+            }
+            let place = self.hand % places;
+            self.hand = place + 1;
+            let Some(cell) = self.cells.get_mut(place) else { continue };
+            if !cell.is_idle() {
+                cell.expire(turn);
+            } else if cell.touched() < idle_before {
+                self.drop_idle(place);
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    fn evict(&mut self) -> bool {
+        let mut oldest: Option<(u32, u32)> = None;
+        let mut seen = 0;
+        for _ in 0..self.cells.places() {
+            let place = self.hand % self.cells.places();
+            self.hand = place + 1;
+            if let Some(cell) = self.cells.get(place).filter(|cell| cell.is_idle()) {
+                if oldest.is_none_or(|(touched, _)| cell.touched() < touched) {
+                    oldest = Some((cell.touched(), place));
+                }
+                seen += 1;
+                if seen == Self::EVICTION_SAMPLE {
+                    break;
+                }
+            }
+        }
+        oldest.map(|(_, place)| self.drop_idle(place)).is_some()
+    }
+
+    fn unload(&mut self, turn: &mut Turn, failure: &dyn Fn(Outcome) -> Failure) {
+        self.places = HashTable::new();
+        self.parked = 0;
+        for cell in self.cells.drain() {
+            cell.unload(turn, failure);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    fn parked_count(&self) -> usize {
+        self.parked
+    }
+
+    fn parked(&self) -> Vec<PersistenceId> {
+        let cells = (0..self.cells.places()).filter_map(|place| self.cells.get(place));
+        let parked = cells.filter(|cell| cell.is_parked());
+        parked.map(|cell| PersistenceId::new(A::TYPE, cell.id().clone())).collect()
+    }
+}
+
+/// Turns a body into a command of type `C`.
+fn decode<C: DeserializeOwned + Send + 'static>(body: Body) -> Result<C, Failure> {
+    let not_a_command = |path: String, reason: String| Failure::NotACommand { path, reason };
+    match body {
+        Body::Json(bytes) => {
+            let decoded = catch_unwind(AssertUnwindSafe(|| {
+                let mut json = serde_json::Deserializer::from_slice(&bytes);
+                let command = serde_path_to_error::deserialize(&mut json)?;
+                Ok::<_, serde_path_to_error::Error<serde_json::Error>>(command)
+            }));
+            match decoded {
+                Ok(Ok(command)) => Ok(command),
+                Ok(Err(fault)) => Err(not_a_command(fault.path().to_string(), fault.inner().to_string())),
+                Err(panic) => {
+                    Err(Failure::Panicked { what: panic_message(panic.as_ref()), outcome: Outcome::None })
+                }
+            }
+        }
+        Body::Local(command) => command
+            .downcast()
+            .map(|command| *command)
+            .map_err(|_| not_a_command(".".to_owned(), "a value of another Rust type was sent".to_owned())),
+    }
+}

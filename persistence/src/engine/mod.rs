@@ -1,0 +1,22 @@
+//! The entity engine: what happens inside one entity, and inside one shard's entities of one type.
+//!
+//! Pure: no task, no clock, no I/O. It is told what arrived ([`Request`], a page of events, the fate of a
+//! write) and the time; it leaves answers and reports in the [`Turn`] and says by [`Wants`] what the
+//! entity needs next. So every order of events can be played by value.
+//!
+//! ```text
+//!   Request ─▶ cell ─▶ queued writes ─▶ (batch) ─▶ stored ─▶ handlers, answers
+//!                └──▶ answers that depend on nothing unstored
+//! ```
+
+mod cell;
+mod cells;
+pub(crate) mod queue;
+mod slab;
+pub(crate) mod turn;
+
+pub use cells::{Body, Cells, EntityStore, LoadRequest, Message, Request, Slot};
+pub use turn::{Backoff, BatchBuilder, EntitySettings, Now, Report, Turn, Wants, WriteFailure};
+
+#[cfg(test)]
+mod tests;

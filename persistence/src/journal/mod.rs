@@ -1,0 +1,280 @@
+//! What Abide asks of a store: [`Journal`] for events, [`SnapshotStore`] for snapshots.
+//!
+//! A journal is told *who* writes ([`Writer`]), under *which claim* and with *which batch number*; it
+//! stores a batch whole or not at all and says one of four things: written, rejected (nothing stored),
+//! not written, unknown. What a store may do is fixed by [`fence`]; how it does it is its own affair.
+//!
+//! Nothing here knows a runtime: a store hands back boxed futures and may be driven by any executor.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{PersistenceId, SequenceNr, ShardCount, ShardId};
+
+pub mod fence;
+pub mod snapshot;
+
+pub use fence::{Claim, Epoch, Token, Usurped, Writer};
+pub use snapshot::{Snapshot, SnapshotCriteria, SnapshotStore};
+
+/// A store's answer, some time later.
+pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Stores events, one numbered batch of one shard at a time.
+///
+/// The owner of a shard has one batch in flight; different shards are written at the same time, and a
+/// store gathers what arrives while it is busy into its next commit.
+pub trait Journal: Send + Sync + 'static {
+    /// What fits. Checked by the engine before anything is numbered, so that too large an event is
+    /// rejected alone.
+    fn limits(&self) -> JournalLimits;
+
+    /// Whether several nodes may work on this store.
+    fn is_shared(&self) -> bool;
+
+    /// What the journal was first used with.
+    fn meta(&self) -> Pending<Result<Option<JournalMeta>, StoreError>>;
+
+    /// Replaces what the journal was first used with, if it still is `expected`, as durably as an event.
+    /// `Ok(false)` means that it is something else by now.
+    fn replace_meta(
+        &self,
+        expected: Option<JournalMeta>,
+        new: JournalMeta,
+    ) -> Pending<Result<bool, StoreError>>;
+
+    /// Takes a shard, as durably as an event. Everything that the writer decides comes after.
+    fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>>;
+
+    /// Stores a batch. `Ok` means acknowledged: stored as durably as this store promises.
+    fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>>;
+
+    /// Reads a page of one entity's events.
+    fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>>;
+
+    /// Whether the store works, in words for an operator.
+    fn health(&self) -> Pending<Result<(), StoreError>>;
+
+    /// Writes what is still in hand and lets go of the store. Later calls fail.
+    fn close(&self) -> Pending<()>;
+}
+
+/// What a journal was first used with; a node that was configured otherwise refuses to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalMeta {
+    /// Version of the layout; see [`JournalMeta::FORMAT`].
+    pub format: u32,
+    /// Number of shards.
+    pub shards: ShardCount,
+    /// Name of the shard hash; see [`JournalMeta::HASH`].
+    pub hash: String,
+    /// The cluster that works on this journal.
+    pub cluster: u128,
+    /// Which of its lives; the upper part of every epoch.
+    pub generation: u32,
+}
+
+impl JournalMeta {
+    /// The layout that this version writes.
+    pub const FORMAT: u32 = 1;
+    /// The shard hash that this version computes.
+    pub const HASH: &'static str = "xxh3_64";
+}
+
+/// What fits into a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalLimits {
+    /// Largest payload of one event, encoded.
+    pub max_event_bytes: usize,
+    /// Largest sum of payloads that can be stored at once, as one `persist_all`.
+    pub max_atomic_bytes: usize,
+    /// Most events that a batch gathers before the rest waits for the next one. An atomic write is never
+    /// split, so a batch may exceed this by one.
+    pub batch_events: usize,
+    /// The same in bytes of payload.
+    pub batch_bytes: usize,
+}
+
+/// One numbered batch of one shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Which shard.
+    pub shard: ShardId,
+    /// The claim that it is written under.
+    pub claim: Claim,
+    /// Its number under that claim, from 1. A number belongs to its bytes for ever.
+    pub number: u64,
+    /// Who writes.
+    pub writer: Writer,
+    /// Stored all or none, in this order. Shared, because a batch may have to be sent more than once.
+    pub writes: Arc<Vec<Write>>,
+}
+
+impl Batch {
+    /// How many events it holds.
+    pub fn events(&self) -> usize {
+        let appended = |write: &Write| match write {
+            Write::Append { events, .. } => events.len(),
+            Write::DeleteTo { .. } => 0,
+        };
+        self.writes.iter().map(appended).sum()
+    }
+}
+
+/// One change of one entity's stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Appends events; the stream must end right before `first`.
+    Append {
+        /// Whose stream.
+        persistence_id: PersistenceId,
+        /// Number of the first event.
+        first: SequenceNr,
+        /// Encoded [`StoredEvent`](crate::envelope::StoredEvent)s, numbered from `first`.
+        events: Vec<Bytes>,
+    },
+    /// Deletes the events up to and including `to`; the numbers stay used.
+    DeleteTo {
+        /// Whose stream.
+        persistence_id: PersistenceId,
+        /// The last event to go; at most the last that there is.
+        to: SequenceNr,
+    },
+}
+
+impl Write {
+    /// Whose stream is changed.
+    pub fn persistence_id(&self) -> &PersistenceId {
+        match self {
+            Self::Append { persistence_id, .. } | Self::DeleteTo { persistence_id, .. } => persistence_id,
+        }
+    }
+}
+
+/// Asks for a page of one entity's events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadEvents {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Whose events.
+    pub persistence_id: PersistenceId,
+    /// First number wanted.
+    pub from: SequenceNr,
+    /// Last number wanted.
+    pub to: SequenceNr,
+    /// Most events in the page. 0 asks for the stream's numbers alone.
+    pub max_events: usize,
+    /// The page ends after the event that reaches this many bytes.
+    pub max_bytes: usize,
+    /// The claim that must hold the shard for the answer to count; `None` reads without deciding.
+    pub claim: Option<Claim>,
+}
+
+/// A page of events, oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventPage {
+    /// Encoded [`StoredEvent`](crate::envelope::StoredEvent)s.
+    pub events: Vec<Bytes>,
+    /// Events up to this number were deleted.
+    pub deleted_to: SequenceNr,
+    /// The last number that the stream has used, whatever the window was.
+    pub last: SequenceNr,
+}
+
+/// Why a store could not do what it was asked; in words for an operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+impl StoreError {
+    /// From anything that can say what went wrong.
+    pub fn new(cause: impl ToString) -> Self {
+        Self(cause.to_string())
+    }
+}
+
+/// Why a shard was not taken. Nothing may be decided from it, whatever the variant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// A newer claim holds the shard; this one never will.
+    #[error("fenced: the shard is held by claim {held}")]
+    Fenced {
+        /// What the journal holds.
+        held: Token,
+    },
+    /// Somebody else believes to own this journal. The node must stop.
+    #[error(transparent)]
+    Usurped(#[from] Usurped),
+    /// The store did not do it, or did not say so; the same claim may be sent again.
+    #[error("the journal did not take the claim: {0}")]
+    Failed(StoreError),
+}
+
+/// Why a batch was not acknowledged. Each variant says what the journal now holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// These writes (by position) can never be stored; nothing of the batch was, the others may be
+    /// numbered anew.
+    #[error("rejected: {reason}")]
+    Rejected {
+        /// Positions in the batch.
+        writes: Vec<usize>,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing of the batch was stored, or ever will be under its number.
+    #[error("not written: {0}")]
+    NotWritten(StoreError),
+    /// The batch may be stored or not. Nothing may be read for a decision before the next claim.
+    #[error("outcome unknown: {0}")]
+    Unknown(StoreError),
+    /// Another claim holds the shard. Nothing was stored by a batch that was sent once.
+    #[error("fenced: the shard is held by {}", held.map_or("nobody".to_owned(), |held| held.to_string()))]
+    Fenced {
+        /// What the journal holds.
+        held: Option<Token>,
+        /// Whether this batch was sent more than once, so that an earlier sending may have been stored.
+        sent_again: bool,
+    },
+    /// A stream does not end where the owner believes. Nothing was stored; owner and journal disagree.
+    #[error("conflict: {persistence_id} ends at {found}, the write begins at {first}")]
+    Conflict {
+        /// Whose stream.
+        persistence_id: PersistenceId,
+        /// Number that the write began with.
+        first: SequenceNr,
+        /// Number that the stream ends with.
+        found: SequenceNr,
+    },
+}
+
+impl WriteError {
+    /// Whether the batch is known not to be stored.
+    pub fn nothing_stored(&self) -> bool {
+        match self {
+            Self::Rejected { .. } | Self::NotWritten(_) | Self::Conflict { .. } => true,
+            Self::Fenced { sent_again, .. } => !sent_again,
+            Self::Unknown(_) => false,
+        }
+    }
+}
+
+/// Why a page was not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The shard is not held by the reader's claim: a newer owner, or a server that lags behind.
+    #[error("fenced: the shard is held by {}", held.map_or("nobody".to_owned(), |held| held.to_string()))]
+    Fenced {
+        /// What the journal holds.
+        held: Option<Token>,
+    },
+    /// The store could not read; worth another try.
+    #[error("the journal could not be read: {0}")]
+    Failed(StoreError),
+    /// What is stored breaks the journal's own rules, such as a gap between two numbers.
+    #[error("the stream is damaged: {0}")]
+    Damaged(String),
+}

@@ -1,0 +1,96 @@
+//! Snapshots: a cached prefix of a stream, so that recovery need not begin at event 1.
+//!
+//! A snapshot is never the truth. It names the event that it ends with and the token under which that
+//! event was written; recovery uses it only if the journal knows that event by the same token.
+
+use bytes::Bytes;
+
+use super::{Claim, Pending, StoreError};
+use crate::ids::{PersistenceId, SequenceNr, ShardId};
+
+/// One saved state of one entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last event that it contains.
+    pub sequence_nr: SequenceNr,
+    /// The claim under which that event was written.
+    pub claim: Claim,
+    /// The batch in which that event was written.
+    pub batch: u64,
+    /// When it was taken, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Codec of the payload; see [`crate::codec`].
+    pub codec: u32,
+    /// Version of the state's shape.
+    pub version: u32,
+    /// The encoded state.
+    pub payload: Bytes,
+    /// Records of the engine that belong to the prefix (keys of commands, deliveries); opaque to a store.
+    pub records: Bytes,
+}
+
+/// Which snapshots are meant; both ends are included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotCriteria {
+    /// Lowest last event.
+    pub min_sequence_nr: SequenceNr,
+    /// Highest last event.
+    pub max_sequence_nr: SequenceNr,
+    /// Not taken before.
+    pub min_time_ms: u64,
+    /// Not taken after.
+    pub max_time_ms: u64,
+}
+
+impl SnapshotCriteria {
+    /// All of them.
+    pub const ANY: Self = Self {
+        min_sequence_nr: SequenceNr::ZERO,
+        max_sequence_nr: SequenceNr(u64::MAX),
+        min_time_ms: 0,
+        max_time_ms: u64::MAX,
+    };
+
+    /// Those that end at or before an event.
+    pub const fn up_to(max_sequence_nr: SequenceNr) -> Self {
+        Self { max_sequence_nr, ..Self::ANY }
+    }
+
+    /// The one that ends with an event.
+    pub const fn exactly(sequence_nr: SequenceNr) -> Self {
+        Self { min_sequence_nr: sequence_nr, ..Self::up_to(sequence_nr) }
+    }
+
+    /// Whether a snapshot with this end and time is meant.
+    pub fn matches(&self, sequence_nr: SequenceNr, time_ms: u64) -> bool {
+        (self.min_sequence_nr..=self.max_sequence_nr).contains(&sequence_nr)
+            && (self.min_time_ms..=self.max_time_ms).contains(&time_ms)
+    }
+}
+
+/// Stores snapshots. Goes with any journal, because a snapshot is checked against the events.
+pub trait SnapshotStore: Send + Sync + 'static {
+    /// Stores a snapshot as durably as this store promises; one with the same last event is replaced.
+    fn save(
+        &self,
+        shard: ShardId,
+        persistence_id: PersistenceId,
+        snapshot: Snapshot,
+    ) -> Pending<Result<(), StoreError>>;
+
+    /// The newest snapshot that matches.
+    fn load(
+        &self,
+        shard: ShardId,
+        persistence_id: PersistenceId,
+        criteria: SnapshotCriteria,
+    ) -> Pending<Result<Option<Snapshot>, StoreError>>;
+
+    /// Deletes those that match; none is no error.
+    fn delete(
+        &self,
+        shard: ShardId,
+        persistence_id: PersistenceId,
+        criteria: SnapshotCriteria,
+    ) -> Pending<Result<(), StoreError>>;
+}

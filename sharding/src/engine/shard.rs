@@ -1,0 +1,509 @@
+//! One shard: who holds it, which batch is in flight, who waits for what.
+//!
+//! ```text
+//!              Assign            claim taken
+//!   Unowned ───────────▶ Claiming ─────────▶ Held ── batch k in flight ── written ─┐
+//!      ▲                  ▲   │ fenced        │  ▲                                 │
+//!      │                  │   ▼               │  └─────────────────────────────────┘
+//!      └──── Unload ──── Lost ◀── fenced, ────┤
+//!                                 conflict    │ anything else but written
+//!                         session + 1 ◀───────┘
+//! ```
+//!
+//! Invariants: one batch in flight; a number is used for one batch only; entities read only under a
+//! claim that was taken, and what they read under an older one does not count.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use abide_persistence::engine::{
+    Backoff, BatchBuilder, Body, EntityStore, LoadRequest, Message, Slot, Turn, Wants, WriteFailure,
+};
+use abide_persistence::envelope::StoredEvent;
+use abide_persistence::journal::{
+    Batch, Claim, ClaimError, Epoch, EventPage, ReadError, ReadEvents, Usurped, Write, WriteError, Writer,
+};
+use abide_persistence::model::{Answer, Caller, Failure, Outcome};
+use abide_persistence::{EntityId, PersistenceId, PersistenceIdHash, SequenceNr, ShardId};
+
+use super::registry::{Registry, TypeIndex};
+
+/// A request on its way to an entity of this shard.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The entity's type.
+    pub entity_type: TypeIndex,
+    /// Hash of its persistence id.
+    pub hash: PersistenceIdHash,
+    /// Its id.
+    pub id: EntityId,
+    /// What is asked.
+    pub message: Message<Body>,
+    /// Who is to be answered.
+    pub caller: Option<Caller>,
+    /// When nobody waits for the answer any more, since the start of the process.
+    pub deadline: Option<Duration>,
+}
+
+/// An entity of this shard, while it is here.
+pub type Place = (TypeIndex, Slot);
+
+/// What the shard wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Claim the shard at the journal; tell [`Shard::claimed`].
+    Claim(Claim),
+    /// Write the batch; tell [`Shard::written`].
+    Write(Batch),
+    /// Read a page; tell [`Shard::read`] with the same place and life.
+    Read {
+        /// For whom.
+        place: Place,
+        /// Which life of the shard asked; see [`Shard::read`].
+        life: u64,
+        /// What.
+        read: ReadEvents,
+    },
+    /// Call [`Shard::wake`] then.
+    Wake {
+        /// Since the start of the process.
+        at: Duration,
+        /// Whom; nobody in particular means the shard's claim.
+        place: Option<Place>,
+    },
+    /// The shard is lost to this node. It comes back only by a new assignment.
+    Lost(Lost),
+}
+
+/// Why a shard was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// A newer owner has claimed it.
+    Fenced(String),
+    /// Journal and owner disagree on where a stream ends.
+    Conflict(String),
+    /// Another cluster or process works on this journal. The node must stop.
+    Usurped(Usurped),
+}
+
+impl Lost {
+    fn words(&self) -> String {
+        match self {
+            Self::Fenced(words) | Self::Conflict(words) => words.clone(),
+            Self::Usurped(usurped) => usurped.to_string(),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Hold {
+    Unowned,
+    Claiming { claim: Claim, attempts: u32, retry_at: Option<Duration> },
+    Held { claim: Claim, next_batch: u64 },
+    Lost { reason: String },
+}
+
+#[derive(Debug)]
+struct InFlight {
+    claim: Claim,
+    number: u64,
+    /// Whose writes they are, in the order of the batch.
+    places: Vec<Place>,
+    writes: Arc<Vec<Write>>,
+}
+
+/// One shard of this node.
+pub struct Shard {
+    id: ShardId,
+    writer: Writer,
+    hold: Hold,
+    stores: Vec<Option<Box<dyn EntityStore>>>,
+    /// Entities with queued writes; one may stand here more than once.
+    dirty: VecDeque<Place>,
+    /// Entities that want to read, while there is no claim to read under.
+    loads: Vec<Place>,
+    in_flight: Option<InFlight>,
+    /// Writes that were refused through no fault of theirs, to be numbered anew.
+    again: Vec<(Place, Write)>,
+    /// Counts unloads, so that what was asked for before is not taken for an answer after.
+    life: u64,
+    /// The last session used with an epoch. It outlives the hold: a session is never used twice.
+    last_claim: Option<Claim>,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("id", &self.id).field("hold", &self.hold).finish_non_exhaustive()
+    }
+}
+
+/// Pauses between tries to claim: the first soon, because a restarting journal is back soon.
+const CLAIM_BACKOFF: Backoff =
+    Backoff { min: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.2 };
+
+impl Shard {
+    /// A shard that nobody has given to this node yet.
+    pub fn new(id: ShardId, writer: Writer) -> Self {
+        Self {
+            id,
+            writer,
+            hold: Hold::Unowned,
+            stores: Vec::new(),
+            dirty: VecDeque::new(),
+            loads: Vec::new(),
+            in_flight: None,
+            again: Vec::new(),
+            life: 0,
+            last_claim: None,
+        }
+    }
+
+    /// The shard is this node's from now on, at this epoch.
+    pub fn assign(&mut self, turn: &mut Turn, epoch: Epoch, actions: &mut Vec<Action>) {
+        if let Hold::Claiming { claim, .. } | Hold::Held { claim, .. } = self.hold {
+            if claim.epoch >= epoch {
+                return;
+            }
+            self.unload(turn, &|outcome| Failure::ShardLost { outcome });
+        }
+        let session = match self.last_claim {
+            Some(last) if last.epoch == epoch => last.again(),
+            _ => Claim { epoch, session: 1 },
+        };
+        self.begin_claim(session, actions);
+    }
+
+    /// Which shard.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Whether it is this node's, claimed or about to be.
+    pub fn is_assigned(&self) -> bool {
+        matches!(self.hold, Hold::Claiming { .. } | Hold::Held { .. })
+    }
+
+    /// Whether a claim of this shard was taken.
+    pub fn is_held(&self) -> bool {
+        matches!(self.hold, Hold::Held { .. })
+    }
+
+    /// Whether a batch is on its way.
+    pub fn is_writing(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// How many entities are here.
+    pub fn entities(&self) -> usize {
+        self.stores.iter().flatten().map(|store| store.len()).sum()
+    }
+
+    /// How many entities cannot be recovered.
+    pub fn parked_count(&self) -> usize {
+        self.stores.iter().flatten().map(|store| store.parked_count()).sum()
+    }
+
+    /// Entities that cannot be recovered.
+    pub fn parked(&self) -> Vec<PersistenceId> {
+        self.stores.iter().flatten().flat_map(|store| store.parked()).collect()
+    }
+
+    /// A request has arrived.
+    pub fn deliver(&mut self, turn: &mut Turn, registry: &Registry, delivery: Delivery, actions: &mut Vec<Action>) {
+        let Delivery { entity_type, hash, id, message, caller, deadline } = delivery;
+        match &self.hold {
+            Hold::Claiming { .. } | Hold::Held { .. } => {}
+            Hold::Unowned => {
+                let reason = "it is not assigned to this node".to_owned();
+                return refuse(turn, caller, Failure::NoOwner { reason });
+            }
+            Hold::Lost { reason } => {
+                let reason = reason.clone();
+                return refuse(turn, caller, Failure::NoOwner { reason });
+            }
+        }
+        let at = usize::from(entity_type.0);
+        if self.stores.len() <= at {
+            self.stores.resize_with(at + 1, || None);
+        }
+        let store = self.stores[at].get_or_insert_with(|| registry.new_store(entity_type));
+        if let Some((slot, wants)) = store.deliver(turn, hash, id, message, caller, deadline) {
+            self.note((entity_type, slot), wants, actions);
+        }
+    }
+
+    /// The journal has answered a claim.
+    pub fn claimed(
+        &mut self,
+        turn: &mut Turn,
+        answered: Claim,
+        result: Result<(), ClaimError>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Hold::Claiming { claim, attempts, .. } = self.hold else { return };
+        if claim != answered {
+            return;
+        }
+        match result {
+            Ok(()) => self.hold = Hold::Held { claim, next_batch: 1 },
+            Err(ClaimError::Fenced { held }) => {
+                let words = format!("claim {claim} was fenced by {held}");
+                self.lose(turn, Lost::Fenced(words), Outcome::None, actions);
+            }
+            Err(ClaimError::Usurped(usurped)) => {
+                self.lose(turn, Lost::Usurped(usurped), Outcome::None, actions);
+            }
+            Err(ClaimError::Failed(_)) => {
+                let pause = CLAIM_BACKOFF.pause(attempts, u64::from(self.id.0));
+                let at = turn.now.since_start + pause;
+                self.hold = Hold::Claiming { claim, attempts: attempts + 1, retry_at: Some(at) };
+                actions.push(Action::Wake { at, place: None });
+            }
+        }
+    }
+
+    /// The journal has answered a batch.
+    pub fn written(
+        &mut self,
+        turn: &mut Turn,
+        claim: Claim,
+        number: u64,
+        result: Result<(), WriteError>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(batch) = self.in_flight.take_if(|batch| (batch.claim, batch.number) == (claim, number)) else {
+            return;
+        };
+        let error = match result {
+            Ok(()) => {
+                for place in batch.places {
+                    self.with(place, actions, |store, slot| store.written(turn, slot));
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        let outcome = if error.nothing_stored() { Outcome::None } else { Outcome::Unknown };
+        match error {
+            WriteError::Fenced { held, .. } => {
+                let held = held.map_or("nobody".to_owned(), |held| held.to_string());
+                let words = format!("batch {number} of claim {claim} was fenced by {held}");
+                self.lose(turn, Lost::Fenced(words), outcome, actions);
+            }
+            WriteError::Conflict { .. } => {
+                self.lose(turn, Lost::Conflict(error.to_string()), outcome, actions);
+            }
+            WriteError::Rejected { writes, reason } => {
+                self.begin_claim(claim.again(), actions);
+                let failure = WriteFailure { outcome, reason };
+                for (at, place) in batch.places.into_iter().enumerate() {
+                    if writes.contains(&at) {
+                        self.with(place, actions, |store, slot| store.failed(turn, slot, &failure));
+                    } else {
+                        self.again.push((place, batch.writes[at].clone()));
+                    }
+                }
+            }
+            WriteError::NotWritten(reason) | WriteError::Unknown(reason) => {
+                self.begin_claim(claim.again(), actions);
+                let failure = WriteFailure { outcome, reason: reason.to_string() };
+                // Everything unfinished fails, the queued writes too: their callers have waited long
+                // enough, and the queue starts empty under the new claim.
+                let mut places = batch.places;
+                places.extend(self.again.drain(..).map(|(place, _)| place));
+                places.extend(self.dirty.drain(..));
+                places.sort_unstable();
+                places.dedup();
+                for place in places {
+                    self.with(place, actions, |store, slot| store.failed(turn, slot, &failure));
+                }
+            }
+        }
+    }
+
+    /// The journal has answered a read.
+    pub fn read(
+        &mut self,
+        turn: &mut Turn,
+        place: Place,
+        life: u64,
+        claim: Claim,
+        page: Result<EventPage, ReadError>,
+        actions: &mut Vec<Action>,
+    ) {
+        if life != self.life {
+            return;
+        }
+        match self.hold {
+            Hold::Held { claim: ours, .. } if ours == claim => {
+                self.with(place, actions, |store, slot| store.loaded(turn, slot, page));
+            }
+            // Claimed again meanwhile: what was read may be what the doubt was about.
+            Hold::Held { .. } | Hold::Claiming { .. } => {
+                self.with(place, actions, |store, slot| store.reload(slot));
+            }
+            Hold::Unowned | Hold::Lost { .. } => {}
+        }
+    }
+
+    /// A moment has come that was asked for by [`Action::Wake`].
+    pub fn wake(&mut self, turn: &mut Turn, place: Option<Place>, actions: &mut Vec<Action>) {
+        if let Some(place) = place {
+            return self.with(place, actions, |store, slot| store.wake(turn, slot));
+        }
+        if let Hold::Claiming { claim, retry_at, .. } = &mut self.hold
+            && retry_at.is_some_and(|at| at <= turn.now.since_start)
+        {
+            *retry_at = None;
+            actions.push(Action::Claim(*claim));
+        }
+    }
+
+    /// Sends off what can be: reads, and the next batch if none is in flight.
+    pub fn flush(&mut self, turn: &mut Turn, actions: &mut Vec<Action>) {
+        let Hold::Held { claim, ref mut next_batch } = self.hold else { return };
+        if self.in_flight.is_none() && !(self.dirty.is_empty() && self.again.is_empty()) {
+            let number = *next_batch;
+            let limits = turn.settings.journal;
+            let mut builder = BatchBuilder::new(claim, number, turn.now, limits);
+            let mut places = Vec::new();
+            let mut writes = Vec::new();
+            for (place, write) in self.again.drain(..) {
+                places.push(place);
+                writes.push(renumbered(write, claim, number));
+            }
+            let before = places.len();
+            while !builder.is_full() {
+                let Some(place) = self.dirty.pop_front() else { break };
+                // An entity of which an older write goes first gets the next batch.
+                if places[..before].contains(&place) {
+                    self.dirty.push_back(place);
+                    break;
+                }
+                let Some(store) = self.stores[usize::from(place.0.0)].as_mut() else { continue };
+                let taken = builder.writes();
+                let more = store.collect(place.1, &mut builder);
+                if builder.writes() > taken {
+                    places.push(place);
+                }
+                if more {
+                    self.dirty.push_front(place);
+                }
+            }
+            writes.extend(builder.finish());
+            if !writes.is_empty() {
+                *next_batch += 1;
+                let writes = Arc::new(writes);
+                self.in_flight = Some(InFlight { claim, number, places, writes: Arc::clone(&writes) });
+                let (shard, writer) = (self.id, self.writer);
+                actions.push(Action::Write(Batch { shard, claim, number, writer, writes }));
+            }
+        }
+        for place in std::mem::take(&mut self.loads) {
+            let Some(store) = self.stores[usize::from(place.0.0)].as_mut() else { continue };
+            let Some(LoadRequest { persistence_id, from }) = store.begin_load(place.1) else { continue };
+            let read = ReadEvents {
+                shard: self.id,
+                persistence_id,
+                from,
+                to: SequenceNr(u64::MAX),
+                max_events: turn.settings.page_events,
+                max_bytes: turn.settings.page_bytes,
+                claim: Some(claim),
+            };
+            actions.push(Action::Read { place, life: self.life, read });
+        }
+    }
+
+    /// Looks after part of the entities: deadlines, and those untouched since `idle_before` (seconds).
+    /// Returns how many were dropped.
+    pub fn sweep(&mut self, turn: &mut Turn, idle_before: u32, parts: u32) -> usize {
+        let stores = self.stores.iter_mut().flatten();
+        stores
+            .map(|store| {
+                let budget = (store.len() as u32).div_ceil(parts).max(8);
+                store.sweep(turn, idle_before, budget)
+            })
+            .sum()
+    }
+
+    /// Drops an idle entity that was not used for long, approximately. `false` if there is none.
+    pub fn evict(&mut self) -> bool {
+        self.stores.iter_mut().flatten().any(|store| store.evict())
+    }
+
+    /// Drops all entities and the hold; whoever waits is told.
+    pub fn unload(&mut self, turn: &mut Turn, failure: &dyn Fn(Outcome) -> Failure) {
+        self.life += 1;
+        self.hold = Hold::Unowned;
+        self.in_flight = None;
+        self.again.clear();
+        self.dirty.clear();
+        self.loads.clear();
+        for store in self.stores.iter_mut().flatten() {
+            store.unload(turn, failure);
+        }
+        self.stores.clear();
+    }
+
+    fn lose(&mut self, turn: &mut Turn, lost: Lost, outcome: Outcome, actions: &mut Vec<Action>) {
+        let reason = lost.words();
+        self.unload(turn, &|in_flight| Failure::ShardLost {
+            outcome: if in_flight == Outcome::None { Outcome::None } else { outcome },
+        });
+        self.hold = Hold::Lost { reason };
+        actions.push(Action::Lost(lost));
+    }
+
+    fn begin_claim(&mut self, claim: Claim, actions: &mut Vec<Action>) {
+        self.last_claim = Some(claim);
+        self.hold = Hold::Claiming { claim, attempts: 0, retry_at: None };
+        actions.push(Action::Claim(claim));
+    }
+
+    fn with(
+        &mut self,
+        place: Place,
+        actions: &mut Vec<Action>,
+        f: impl FnOnce(&mut dyn EntityStore, Slot) -> Wants,
+    ) {
+        let store = self.stores.get_mut(usize::from(place.0.0)).and_then(Option::as_mut);
+        if let Some(store) = store {
+            let wants = f(store.as_mut(), place.1);
+            self.note(place, wants, actions);
+        }
+    }
+
+    fn note(&mut self, place: Place, wants: Wants, actions: &mut Vec<Action>) {
+        if wants.write && self.dirty.back() != Some(&place) {
+            self.dirty.push_back(place);
+        }
+        if wants.load {
+            self.loads.push(place);
+        }
+        if let Some(at) = wants.wake_at {
+            actions.push(Action::Wake { at, place: Some(place) });
+        }
+    }
+}
+
+fn refuse(turn: &mut Turn, caller: Option<Caller>, failure: Failure) {
+    turn.answers.extend(caller.map(|caller| (caller, Answer::failed(failure))));
+}
+
+/// The same events under a new number: their envelopes name the token that they are written under.
+fn renumbered(write: Write, claim: Claim, batch: u64) -> Write {
+    match write {
+        Write::Append { persistence_id, first, events } => {
+            let events = events.into_iter().map(|bytes| match StoredEvent::from_bytes(bytes.clone()) {
+                Ok(event) => {
+                    StoredEvent { epoch: claim.epoch.0, session: claim.session, batch, ..event }.to_bytes()
+                }
+                Err(_) => bytes,
+            });
+            Write::Append { persistence_id, first, events: events.collect() }
+        }
+        delete @ Write::DeleteTo { .. } => delete,
+    }
+}

@@ -1,0 +1,24 @@
+//! Where an entity lives, and how a request gets there.
+//!
+//! A persistence id names its shard by a hash. A shard is the unit of ownership: whoever owns it claims
+//! it at the journal, and only then runs its entities. Many shards share a *lane*, one task that takes
+//! requests in batches, runs the entities' code inline, and hands writes and answers on in batches.
+//!
+//! ```text
+//!   caller ─▶ region ─▶ inbox of a lane ─▶ shard ─▶ store of a type ─▶ cell
+//!     ▲                                      │ one numbered batch in flight
+//!     └────────── answers ◀──────────────────┴─▶ journal
+//! ```
+//!
+//! - [`engine`] is pure: one shard's claims, batches and recoveries.
+//! - [`runtime`] has the lanes, the region and the references by which entities are asked.
+//!
+//! It knows nothing of HTTP, and of a journal only its trait. Who owns which shard is decided outside.
+
+pub mod engine;
+pub mod runtime;
+
+pub use engine::registry::{Registry, TypeIndex};
+pub use runtime::ask::{Ask, AskError};
+pub use runtime::reference::EntityRef;
+pub use runtime::region::{Address, Region, RegionConfig, RegionStatus, Stopped};

@@ -1,0 +1,458 @@
+//! A lane: one task that runs many shards, in batches.
+//!
+//! Each turn takes everything from the inbox and everything that the journal has answered, runs the
+//! entities' code inline, then hands on what the touched shards want written, and delivers the answers.
+//! While a batch of a shard is being written the next one gathers: group commit, never a timer.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use abide_persistence::ShardId;
+use abide_persistence::engine::{Report, Turn};
+use abide_persistence::journal::{
+    Claim, ClaimError, Epoch, EventPage, Journal, Pending, ReadError, StoreError, WriteError, Writer,
+};
+use abide_persistence::model::{Answer, Failure};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::clock::Clock;
+use super::inbox::Inbox;
+use super::region::{RegionConfig, Stopped};
+use crate::engine::registry::Registry;
+use crate::engine::shard::{Action, Delivery, Lost, Place, Shard};
+
+/// What comes to a lane.
+pub(crate) enum Letter {
+    /// A request for an entity of a shard.
+    Deliver { shard: ShardId, delivery: Delivery },
+    /// Shards become this node's.
+    Assign { shards: Vec<ShardId>, epoch: Epoch },
+    /// Finish and end.
+    Stop,
+}
+
+/// What a lane says about itself, for whoever looks.
+#[derive(Debug, Default)]
+pub(crate) struct LaneStats {
+    pub(crate) shards_assigned: AtomicUsize,
+    pub(crate) shards_held: AtomicUsize,
+    pub(crate) shards_lost: AtomicUsize,
+    pub(crate) entities: AtomicUsize,
+    pub(crate) entities_parked: AtomicUsize,
+    pub(crate) recoveries: AtomicUsize,
+}
+
+pub(crate) struct LaneContext {
+    pub(crate) index: usize,
+    pub(crate) config: RegionConfig,
+    pub(crate) clock: Clock,
+    pub(crate) writer: Writer,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) inbox: Arc<Inbox<Letter>>,
+    pub(crate) stats: Arc<LaneStats>,
+    pub(crate) stopped: Arc<watch::Sender<Option<Stopped>>>,
+}
+
+/// Letters taken at once. More would only delay the first of them.
+const LETTERS_A_TURN: usize = 1024;
+/// Pause between two looks at idle entities and deadlines.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// A sweep looks at one part of the entities, so that no sweep takes long.
+const SWEEP_PARTS: u32 = 16;
+
+pub(crate) struct Lane {
+    cx: LaneContext,
+    shards: Vec<Shard>,
+    /// Shards touched in this turn, each once.
+    touched: Vec<usize>,
+    is_touched: Vec<bool>,
+    turn: Turn,
+    actions: Vec<Action>,
+    store: FuturesUnordered<StoreCall>,
+    reads: FuturesUnordered<Pin<Box<dyn Future<Output = ReadDone> + Send>>>,
+    wakes: BinaryHeap<Reverse<(Duration, usize, Option<Place>)>>,
+    evict_hand: usize,
+    entities: usize,
+    stopping: bool,
+}
+
+/// A claim or a batch at the journal; one future without a further box around it.
+struct StoreCall {
+    shard: usize,
+    claim: Claim,
+    call: Call,
+}
+
+enum Call {
+    Claim(Pending<Result<(), ClaimError>>),
+    Write { number: u64, events: usize, done: Pending<Result<(), WriteError>> },
+}
+
+struct StoreDone {
+    shard: usize,
+    claim: Claim,
+    result: Done,
+}
+
+enum Done {
+    Claimed(Result<(), ClaimError>),
+    Written { number: u64, events: usize, result: Result<(), WriteError> },
+}
+
+impl Future for StoreCall {
+    type Output = StoreDone;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StoreDone> {
+        let (shard, claim) = (self.shard, self.claim);
+        let result = match &mut self.call {
+            Call::Claim(done) => done.as_mut().poll(cx).map(Done::Claimed),
+            Call::Write { number, events, done } => {
+                done.as_mut().poll(cx).map(|result| Done::Written { number: *number, events: *events, result })
+            }
+        };
+        result.map(|result| StoreDone { shard, claim, result })
+    }
+}
+
+struct ReadDone {
+    shard: usize,
+    place: Place,
+    life: u64,
+    claim: Claim,
+    page: Result<EventPage, ReadError>,
+    /// Held until the page is applied.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Lane {
+    pub(crate) fn new(cx: LaneContext) -> Self {
+        let lanes = cx.config.lanes.get();
+        let shards = cx.config.shards.all().filter(|shard| shard.0 as usize % lanes == cx.index);
+        let shards: Vec<Shard> = shards.map(|shard| Shard::new(shard, cx.writer)).collect();
+        let turn = Turn::new(cx.clock.now(), cx.config.entity);
+        Self {
+            is_touched: vec![false; shards.len()],
+            shards,
+            touched: Vec::new(),
+            turn,
+            actions: Vec::new(),
+            store: FuturesUnordered::new(),
+            reads: FuturesUnordered::new(),
+            wakes: BinaryHeap::new(),
+            evict_hand: 0,
+            entities: 0,
+            stopping: false,
+            cx,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let inbox = Arc::clone(&self.cx.inbox);
+        let mut letters = Vec::new();
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sweep_due = false;
+        loop {
+            let wake = self.wakes.peek().map(|Reverse((at, ..))| self.cx.clock.instant(*at));
+            let wake = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // Nothing is acted on here: what has arrived is picked up below, all of it.
+            let (mut stored, mut read) = (None, None);
+            tokio::select! {
+                biased;
+                done = self.store.next(), if !self.store.is_empty() => stored = done,
+                done = self.reads.next(), if !self.reads.is_empty() => read = done,
+                () = inbox.arrived() => {}
+                () = wake => {}
+                _ = sweep.tick() => sweep_due = true,
+            }
+
+            self.turn.now = self.cx.clock.now();
+            while let Some(done) = stored {
+                self.stored(done);
+                stored = ready(&mut self.store);
+            }
+            while let Some(done) = read {
+                self.page(done);
+                read = ready(&mut self.reads);
+            }
+            self.wake_up();
+            inbox.take(&mut letters);
+            let mut taken = 0;
+            for letter in letters.drain(..) {
+                self.open(letter);
+                taken += 1;
+                if taken % LETTERS_A_TURN == 0 {
+                    self.finish_turn();
+                    tokio::task::yield_now().await;
+                    self.turn.now = self.cx.clock.now();
+                }
+            }
+            if std::mem::take(&mut sweep_due) {
+                self.sweep();
+            }
+            self.finish_turn();
+            if self.stopping && self.store.is_empty() && !self.shards.iter().any(Shard::is_writing) {
+                break;
+            }
+        }
+        self.leave();
+    }
+
+    fn open(&mut self, letter: Letter) {
+        match letter {
+            Letter::Deliver { shard, delivery } => {
+                if self.stopping {
+                    let refused = delivery.caller.map(|caller| (caller, Answer::failed(Failure::ShuttingDown)));
+                    self.turn.answers.extend(refused);
+                    return;
+                }
+                let at = self.touch_id(shard);
+                let before = self.shards[at].entities();
+                self.shards[at].deliver(&mut self.turn, &self.cx.registry, delivery, &mut self.actions);
+                self.entities += self.shards[at].entities() - before;
+                self.act(at);
+            }
+            Letter::Assign { shards, epoch } => {
+                for shard in shards {
+                    let at = self.touch_id(shard);
+                    self.shards[at].assign(&mut self.turn, epoch, &mut self.actions);
+                    self.act(at);
+                }
+            }
+            Letter::Stop => self.stopping = true,
+        }
+    }
+
+    fn stored(&mut self, StoreDone { shard: at, claim, result }: StoreDone) {
+        self.touch(at);
+        match result {
+            Done::Claimed(result) => {
+                if let Err(error) = &result {
+                    tracing::warn!(claim = %claim, %error, "the shard was not claimed");
+                }
+                self.shards[at].claimed(&mut self.turn, claim, result, &mut self.actions);
+            }
+            Done::Written { number, events, result } => {
+                match &result {
+                    Ok(()) => metrics::counter!("abide_events_persisted_total").increment(events as u64),
+                    Err(error) => {
+                        metrics::counter!("abide_batches_failed_total").increment(1);
+                        tracing::error!(claim = %claim, batch = number, %error, "a batch was not acknowledged");
+                    }
+                }
+                self.shards[at].written(&mut self.turn, claim, number, result, &mut self.actions);
+            }
+        }
+        self.act(at);
+    }
+
+    fn page(&mut self, done: ReadDone) {
+        let ReadDone { shard: at, place, life, claim, page, permit } = done;
+        self.touch(at);
+        self.shards[at].read(&mut self.turn, place, life, claim, page, &mut self.actions);
+        drop(permit);
+        self.act(at);
+    }
+
+    fn wake_up(&mut self) {
+        while let Some(Reverse((due, ..))) = self.wakes.peek()
+            && *due <= self.turn.now.since_start
+            && let Some(Reverse((_, at, place))) = self.wakes.pop()
+        {
+            self.touch(at);
+            self.shards[at].wake(&mut self.turn, place, &mut self.actions);
+            self.act(at);
+        }
+    }
+
+    /// Ends a turn: what the touched shards want is begun, who has an answer gets it.
+    fn finish_turn(&mut self) {
+        for at in std::mem::take(&mut self.touched) {
+            self.is_touched[at] = false;
+            self.shards[at].flush(&mut self.turn, &mut self.actions);
+            self.act(at);
+        }
+        if let Some(limit) = self.cx.config.max_active_entities {
+            let share = limit.get().div_ceil(self.cx.config.lanes.get());
+            while self.entities > share && self.evict() {}
+        }
+        self.cx.stats.entities.store(self.entities, Ordering::Relaxed);
+        self.cx.stats.recoveries.store(self.reads.len(), Ordering::Relaxed);
+        let answered = self.turn.answers.len() as u64;
+        for (caller, answer) in self.turn.answers.drain(..) {
+            caller.answer(answer);
+        }
+        if answered > 0 {
+            metrics::counter!("abide_answers_total").increment(answered);
+        }
+        self.turn.reports.drain(..).for_each(tell);
+    }
+
+    /// Begins what a shard wants done.
+    fn act(&mut self, at: usize) {
+        for action in self.actions.drain(..) {
+            match action {
+                Action::Claim(claim) => {
+                    let call = self.cx.journal.claim(self.shards[at].id(), claim, self.cx.writer);
+                    self.store.push(StoreCall { shard: at, claim, call: Call::Claim(call) });
+                }
+                Action::Write(batch) => {
+                    let (claim, number) = (batch.claim, batch.number);
+                    let events = batch.events();
+                    metrics::histogram!("abide_batch_events").record(events as f64);
+                    let done = self.cx.journal.write(batch);
+                    self.store.push(StoreCall { shard: at, claim, call: Call::Write { number, events, done } });
+                }
+                Action::Read { place, life, read } => {
+                    let (journal, permits) = (Arc::clone(&self.cx.journal), Arc::clone(&self.cx.permits));
+                    let config = self.cx.config;
+                    self.reads.push(Box::pin(async move {
+                        let claim = read.claim.unwrap_or(Claim { epoch: Epoch(0), session: 0 });
+                        let waited = tokio::time::timeout(config.recovery_permit_timeout, permits.acquire_owned());
+                        let (page, permit) = match waited.await {
+                            Ok(Ok(permit)) => {
+                                let read = journal.read(read);
+                                let page = tokio::time::timeout(config.recovery_event_timeout, read).await;
+                                let none = || Err(late("no events came", config.recovery_event_timeout));
+                                (page.unwrap_or_else(|_| none()), Some(permit))
+                            }
+                            _ => (Err(late("no turn to recover came", config.recovery_permit_timeout)), None),
+                        };
+                        ReadDone { shard: at, place, life, claim, page, permit }
+                    }));
+                }
+                Action::Wake { at: due, place } => self.wakes.push(Reverse((due, at, place))),
+                Action::Lost(lost) => {
+                    let shard = self.shards[at].id();
+                    metrics::counter!("abide_shards_lost_total").increment(1);
+                    tracing::error!(%shard, ?lost, "the shard was lost to this node");
+                    self.cx.stats.shards_lost.fetch_add(1, Ordering::Relaxed);
+                    self.entities = self.shards.iter().map(Shard::entities).sum();
+                    if let Lost::Usurped(usurped) = lost {
+                        self.cx.stopped.send_replace(Some(Stopped::Usurped(usurped.to_string())));
+                    }
+                }
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        let idle = self.turn.now.since_start.saturating_sub(self.cx.config.passivate_after);
+        let idle_before = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
+        let (mut held, mut assigned, mut parked, mut dropped) = (0, 0, 0, 0);
+        for shard in &mut self.shards {
+            dropped += shard.sweep(&mut self.turn, idle_before, SWEEP_PARTS);
+            held += usize::from(shard.is_held());
+            assigned += usize::from(shard.is_assigned());
+            parked += shard.parked_count();
+        }
+        self.entities = self.shards.iter().map(Shard::entities).sum();
+        let stats = &self.cx.stats;
+        stats.shards_held.store(held, Ordering::Relaxed);
+        stats.shards_assigned.store(assigned, Ordering::Relaxed);
+        stats.entities_parked.store(parked, Ordering::Relaxed);
+        if dropped > 0 {
+            metrics::counter!("abide_entities_passivated_total").increment(dropped as u64);
+        }
+    }
+
+    /// Drops one entity that was not used for long; `false` if none can go.
+    fn evict(&mut self) -> bool {
+        for _ in 0..self.shards.len() {
+            self.evict_hand = (self.evict_hand + 1) % self.shards.len();
+            if self.shards[self.evict_hand].evict() {
+                self.entities -= 1;
+                metrics::counter!("abide_entities_passivated_total").increment(1);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The end: whoever still waits is told.
+    fn leave(mut self) {
+        for shard in &mut self.shards {
+            shard.unload(&mut self.turn, &|_| Failure::ShuttingDown);
+        }
+        for letter in self.cx.inbox.close() {
+            self.open(letter);
+        }
+        self.finish_turn();
+    }
+
+    fn touch_id(&mut self, shard: ShardId) -> usize {
+        let at = shard.0 as usize / self.cx.config.lanes.get();
+        self.touch(at);
+        at
+    }
+
+    fn touch(&mut self, at: usize) {
+        if !std::mem::replace(&mut self.is_touched[at], true) {
+            self.touched.push(at);
+        }
+    }
+}
+
+/// The next result that is there already.
+fn ready<F: Future>(futures: &mut FuturesUnordered<F>) -> Option<F::Output> {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    match futures.poll_next_unpin(&mut cx) {
+        Poll::Ready(done) => done,
+        Poll::Pending => None,
+    }
+}
+
+fn late(what: &str, limit: Duration) -> ReadError {
+    ReadError::Failed(StoreError::new(format!("{what} within {limit:?}")))
+}
+
+fn tell(report: Report) {
+    match report {
+        Report::Panicked { id, what } => {
+            metrics::counter!("abide_entity_panics_total").increment(1);
+            tracing::error!(entity = %id, panic = what, "the entity's code panicked; it restarts");
+        }
+        Report::Parked { id, reason } => {
+            metrics::counter!("abide_entities_parked_total").increment(1);
+            tracing::error!(entity = %id, reason, "the entity cannot be recovered and is parked");
+        }
+        Report::RecoveryFailed { id, reason, retry_in } => {
+            metrics::counter!("abide_recoveries_failed_total").increment(1);
+            tracing::warn!(entity = %id, reason, ?retry_in, "the entity could not be recovered; it tries again");
+        }
+        Report::PersistFailed { id, sequence_nr, reason } => {
+            metrics::counter!("abide_persist_failures_total").increment(1);
+            tracing::error!(entity = %id, %sequence_nr, reason, "events were not acknowledged; the entity recovers");
+        }
+        Report::EventRejected { id, reason } => {
+            metrics::counter!("abide_events_rejected_total").increment(1);
+            tracing::warn!(entity = %id, reason, "an event was rejected; the entity goes on");
+        }
+        Report::ReplyWithoutCaller { id } => {
+            metrics::counter!("abide_extra_replies_total").increment(1);
+            tracing::debug!(entity = %id, "a reply without a caller that waits for it");
+        }
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("index", &self.cx.index).finish_non_exhaustive()
+    }
+}
+

@@ -1,0 +1,15 @@
+//! The tasks: lanes that run shards, and the handles by which the rest of the process reaches them.
+//!
+//! | task | owns | ends |
+//! |---|---|---|
+//! | lane (one for each core) | its shards and their entities, by value | on [`Region::stop`](region::Region::stop), after its writes |
+//!
+//! A lane that panics is a bug of Abide: [`Region::stopped`](region::Region::stopped) reports it and the
+//! host ends the process, because its shards are served by nobody.
+
+pub mod ask;
+mod clock;
+mod inbox;
+mod lane;
+pub mod reference;
+pub mod region;
