@@ -221,10 +221,7 @@ mod tests {
     #[test]
     fn a_generation_leaves_room_for_the_log_index_and_never_wraps() {
         let last = Generation::new(Generation::MAX).unwrap();
-        assert_eq!(
-            u64::from(last.get()) << LogIndex::BITS_IN_EPOCH >> LogIndex::BITS_IN_EPOCH,
-            0xff_ffff
-        );
+        assert_eq!(u64::from(last.get()) << LogIndex::BITS_IN_EPOCH >> LogIndex::BITS_IN_EPOCH, 0xff_ffff);
         assert_eq!(last.next(), Err(GenerationError { number: 1 << 24 }));
         assert_eq!(Generation::new(0), Err(GenerationError { number: 0 }));
         assert_eq!(Generation::FIRST.next(), Generation::new(2));

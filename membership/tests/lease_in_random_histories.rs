@@ -45,10 +45,7 @@ fn a_lease_is_over_before_anybody_takes_over_and_all_recover() {
         downs += world.downs.len();
     }
     println!("{grants_counted} grants counted, {downs} members declared down");
-    assert!(
-        grants_counted > 0 && downs > 0,
-        "nothing happened, so nothing was tested"
-    );
+    assert!(grants_counted > 0 && downs > 0, "nothing happened, so nothing was tested");
 }
 
 /// What arrives at a node.
@@ -72,20 +69,9 @@ enum Arrival {
 /// What happens to the cluster as a whole.
 #[derive(Debug, Clone)]
 enum Happening {
-    Arrives {
-        node: usize,
-        arrival: Arrival,
-    },
-    MajorityAsked {
-        node: usize,
-        term: u64,
-        round: RoundNumber,
-        read_index: LogIndex,
-    },
-    Proposed {
-        term: u64,
-        change: Change,
-    },
+    Arrives { node: usize, arrival: Arrival },
+    MajorityAsked { node: usize, term: u64, round: RoundNumber, read_index: LogIndex },
+    Proposed { term: u64, change: Change },
     Election,
     Freeze,
     StartedAgain,
@@ -159,11 +145,9 @@ impl World {
         for node in 0..3 {
             world.start(node);
         }
-        for (wait, happening) in [
-            (100, Happening::Election),
-            (3_000, Happening::Freeze),
-            (9_000, Happening::StartedAgain),
-        ] {
+        for (wait, happening) in
+            [(100, Happening::Election), (3_000, Happening::Freeze), (9_000, Happening::StartedAgain)]
+        {
             world.after(wait, happening);
         }
         world
@@ -182,51 +166,31 @@ impl World {
             }
             self.wake_those_who_asked();
             self.check_safety();
-            let next = self
-                .queue
-                .first_key_value()
-                .map_or(u64::MAX, |((time, _), _)| *time);
+            let next = self.queue.first_key_value().map_or(u64::MAX, |((time, _), _)| *time);
             self.now = next.min(self.now + TIMERS_ARE_LATE_BY);
         }
         for node in 0..self.nodes.len() {
-            let holds = self
-                .processes
-                .iter()
-                .any(|(on, _, holder)| *on == node && holds(holder, self.clocks(node)));
+            let holds =
+                self.processes.iter().any(|(on, _, holder)| *on == node && holds(holder, self.clocks(node)));
             assert!(holds, "node {node} did not recover; {}", self.replay());
         }
     }
 
     fn check_safety(&self) {
         let wait = LeaseConfig::default().down_after().as_millis() as u64;
-        let holding = self
-            .processes
-            .iter()
-            .filter(|(node, _, holder)| holds(holder, self.clocks(*node)));
+        let holding = self.processes.iter().filter(|(node, _, holder)| holds(holder, self.clocks(*node)));
         for (node, member, _) in holding {
             let (now, replay) = (self.now, self.replay());
-            assert!(
-                !self.downs.contains(member),
-                "{member} is down and holds a lease at {now} ms; {replay}"
-            );
+            assert!(!self.downs.contains(member), "{member} is down and holds a lease at {now} ms; {replay}");
 
             let applied = self.nodes[*node].applied.0 as usize;
-            let missed = self
-                .committed_at
-                .get(applied)
-                .is_some_and(|committed| committed + wait <= now);
-            assert!(
-                !missed,
-                "{member} holds a lease on an old table at {now} ms; {replay}"
-            );
+            let missed = self.committed_at.get(applied).is_some_and(|committed| committed + wait <= now);
+            assert!(!missed, "{member} holds a lease on an old table at {now} ms; {replay}");
         }
     }
 
     fn replay(&self) -> String {
-        format!(
-            "replay with LEASE_SEED={} cargo test -p abide-membership",
-            self.seed
-        )
+        format!("replay with LEASE_SEED={} cargo test -p abide-membership", self.seed)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -240,12 +204,7 @@ impl World {
                     self.arrive(node, arrival);
                 }
             }
-            Happening::MajorityAsked {
-                node,
-                term,
-                round,
-                read_index,
-            } => {
+            Happening::MajorityAsked { node, term, round, read_index } => {
                 // Whoever voted for a newer leader says no, and that is a majority.
                 let event = if term == self.term {
                     grantor::Event::RoundCompleted { round, read_index }
@@ -344,34 +303,17 @@ impl World {
             match effect {
                 grantor::Effect::BeginRound(round) => {
                     let read_index = LogIndex(self.log.len() as u64);
-                    self.after(
-                        wait,
-                        Happening::MajorityAsked {
-                            node,
-                            term,
-                            round,
-                            read_index,
-                        },
-                    );
+                    self.after(wait, Happening::MajorityAsked { node, term, round, read_index });
                 }
                 grantor::Effect::Grant(grant) => {
-                    let to = self
-                        .processes
-                        .iter()
-                        .find(|(_, member, _)| *member == grant.member);
+                    let to = self.processes.iter().find(|(_, member, _)| *member == grant.member);
                     if let Some((to, ..)) = to {
                         self.send(*to, Arrival::Granted(grant));
                     }
                 }
                 grantor::Effect::Refuse(_) => {}
                 grantor::Effect::ProposeDown(member) => {
-                    self.after(
-                        wait,
-                        Happening::Proposed {
-                            term,
-                            change: Change::Down(member),
-                        },
-                    );
+                    self.after(wait, Happening::Proposed { term, change: Change::Down(member) });
                 }
             }
         }
@@ -389,14 +331,7 @@ impl World {
         let applied = self.nodes[leader].applied;
         let own_entry = LogIndex(self.log.len() as u64);
         let members = members(&self.log[..applied.0 as usize]);
-        self.tell_grantor(
-            leader,
-            grantor::Event::Elected {
-                own_entry,
-                applied,
-                members,
-            },
-        );
+        self.tell_grantor(leader, grantor::Event::Elected { own_entry, applied, members });
         if let Some(former) = former.filter(|former| *former != leader) {
             self.send_surely(former, Arrival::Deposed { term: term - 1 });
         }
@@ -414,11 +349,7 @@ impl World {
         }
         if let Some(Change::Down(member)) = change {
             self.downs.push(member);
-            let newest = self
-                .processes
-                .iter()
-                .rev()
-                .find(|(_, other, _)| other.node == member.node);
+            let newest = self.processes.iter().rev().find(|(_, other, _)| other.node == member.node);
             if let Some((node, newest, _)) = newest
                 && *newest == member
             {
@@ -432,10 +363,7 @@ impl World {
         // Random numbers have no order; these run downwards, so that nobody takes larger for newer.
         self.incarnations += 1;
         let incarnation = Incarnation::from_u128(u128::MAX - self.incarnations);
-        let member = MemberId {
-            node: NodeId::from_u128(node as u128),
-            incarnation,
-        };
+        let member = MemberId { node: NodeId::from_u128(node as u128), incarnation };
         let applied = self.nodes[node].applied;
         let holder = Holder::new(member, LeaseConfig::default(), applied, self.clocks(node));
         self.processes.push((node, member, holder));
@@ -446,8 +374,7 @@ impl World {
                     .any(|(other, newer, _)| *other == on && newer.incarnation < member.incarnation)
             };
             let oldest = self.processes.iter().position(replaced);
-            self.processes
-                .remove(oldest.expect("three nodes have three newest processes"));
+            self.processes.remove(oldest.expect("three nodes have three newest processes"));
         }
         self.commit(Some(Change::Registered(member)));
     }
@@ -457,9 +384,7 @@ impl World {
             let now = self.clocks(node).boot;
             let holders = self.processes.iter().filter(|(on, ..)| *on == node);
             let wakes = holders.map(|(.., holder)| holder.next_wake());
-            let due = wakes
-                .chain(self.nodes[node].grantor.next_wake())
-                .any(|wake| wake <= now);
+            let due = wakes.chain(self.nodes[node].grantor.next_wake()).any(|wake| wake <= now);
             let awake = self.nodes[node].frozen_until <= self.now;
             if due && awake && self.nodes[node].last_tick < self.now {
                 self.arrive(node, Arrival::Tick);
@@ -472,10 +397,7 @@ impl World {
         let micros = true_micros + true_micros / 1_000_000 * self.nodes[node].rate_ppm;
         // each node's clock began at another time
         let boot = Duration::from_micros(micros as u64) + Duration::from_secs(1_000 * node as u64);
-        Clocks {
-            boot: BootTime(boot),
-            wall: WallTime(boot + Duration::from_secs(1 << 30)),
-        }
+        Clocks { boot: BootTime(boot), wall: WallTime(boot + Duration::from_secs(1 << 30)) }
     }
 
     fn send(&mut self, node: usize, arrival: Arrival) {

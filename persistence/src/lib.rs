@@ -8,7 +8,8 @@
 //! - the stored form of an event: [`envelope`], [`codec`];
 //! - what a store must do: [`journal`], and the fence that keeps a second writer out: [`journal::fence`];
 //! - the engine inside a shard: [`engine`], pure;
-//! - the stores that come with it: [`runtime`].
+//! - the stores that come with it: [`runtime`];
+//! - the promises that every store must keep, as tests: [`testkit`].
 //!
 //! It knows nothing of clusters: who owns a shard, and since when, is told from outside as a
 //! [`journal::Claim`] and a [`journal::Writer`].
@@ -25,6 +26,8 @@ pub mod journal;
 pub mod engine;
 
 pub mod runtime;
+
+pub mod testkit;
 
 pub use ids::{
     BadEntityId, EntityId, EntityType, MAX_ID_BYTES, MAX_TYPE_BYTES, PersistenceId, PersistenceIdHash,

@@ -189,6 +189,11 @@ impl Shard {
         matches!(self.hold, Hold::Held { .. })
     }
 
+    /// Whether it was taken from this node, or disagrees with the journal.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.hold, Hold::Lost { .. })
+    }
+
     /// Whether a batch is on its way.
     pub fn is_writing(&self) -> bool {
         self.in_flight.is_some()
@@ -210,7 +215,13 @@ impl Shard {
     }
 
     /// A request has arrived.
-    pub fn deliver(&mut self, turn: &mut Turn, registry: &Registry, delivery: Delivery, actions: &mut Vec<Action>) {
+    pub fn deliver(
+        &mut self,
+        turn: &mut Turn,
+        registry: &Registry,
+        delivery: Delivery,
+        actions: &mut Vec<Action>,
+    ) {
         let Delivery { entity_type, hash, id, message, caller, deadline } = delivery;
         match &self.hold {
             Hold::Claiming { .. } | Hold::Held { .. } => {}
@@ -272,7 +283,8 @@ impl Shard {
         result: Result<(), WriteError>,
         actions: &mut Vec<Action>,
     ) {
-        let Some(batch) = self.in_flight.take_if(|batch| (batch.claim, batch.number) == (claim, number)) else {
+        let Some(batch) = self.in_flight.take_if(|batch| (batch.claim, batch.number) == (claim, number))
+        else {
             return;
         };
         let error = match result {
@@ -507,3 +519,6 @@ fn renumbered(write: Write, claim: Claim, batch: u64) -> Write {
         delete @ Write::DeleteTo { .. } => delete,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,8 @@ pub(crate) struct Lane {
     wakes: BinaryHeap<Reverse<(Duration, usize, Option<Place>)>>,
     evict_hand: usize,
     entities: usize,
+    /// Who holds what has changed in this turn.
+    count_shards: bool,
     stopping: bool,
 }
 
@@ -116,9 +118,11 @@ impl Future for StoreCall {
         let (shard, claim) = (self.shard, self.claim);
         let result = match &mut self.call {
             Call::Claim(done) => done.as_mut().poll(cx).map(Done::Claimed),
-            Call::Write { number, events, done } => {
-                done.as_mut().poll(cx).map(|result| Done::Written { number: *number, events: *events, result })
-            }
+            Call::Write { number, events, done } => done.as_mut().poll(cx).map(|result| Done::Written {
+                number: *number,
+                events: *events,
+                result,
+            }),
         };
         result.map(|result| StoreDone { shard, claim, result })
     }
@@ -151,6 +155,7 @@ impl Lane {
             wakes: BinaryHeap::new(),
             evict_hand: 0,
             entities: 0,
+            count_shards: false,
             stopping: false,
             cx,
         }
@@ -217,7 +222,8 @@ impl Lane {
         match letter {
             Letter::Deliver { shard, delivery } => {
                 if self.stopping {
-                    let refused = delivery.caller.map(|caller| (caller, Answer::failed(Failure::ShuttingDown)));
+                    let refused =
+                        delivery.caller.map(|caller| (caller, Answer::failed(Failure::ShuttingDown)));
                     self.turn.answers.extend(refused);
                     return;
                 }
@@ -233,6 +239,7 @@ impl Lane {
                     self.shards[at].assign(&mut self.turn, epoch, &mut self.actions);
                     self.act(at);
                 }
+                self.count_shards = true;
             }
             Letter::Stop => self.stopping = true,
         }
@@ -246,6 +253,7 @@ impl Lane {
                     tracing::warn!(claim = %claim, %error, "the shard was not claimed");
                 }
                 self.shards[at].claimed(&mut self.turn, claim, result, &mut self.actions);
+                self.count_shards = true;
             }
             Done::Written { number, events, result } => {
                 match &result {
@@ -291,6 +299,12 @@ impl Lane {
             let share = limit.get().div_ceil(self.cx.config.lanes.get());
             while self.entities > share && self.evict() {}
         }
+        if std::mem::take(&mut self.count_shards) {
+            let count = |holds: fn(&Shard) -> bool| self.shards.iter().filter(|shard| holds(shard)).count();
+            self.cx.stats.shards_held.store(count(Shard::is_held), Ordering::Relaxed);
+            self.cx.stats.shards_assigned.store(count(Shard::is_assigned), Ordering::Relaxed);
+            self.cx.stats.shards_lost.store(count(Shard::is_lost), Ordering::Relaxed);
+        }
         self.cx.stats.entities.store(self.entities, Ordering::Relaxed);
         self.cx.stats.recoveries.store(self.reads.len(), Ordering::Relaxed);
         let answered = self.turn.answers.len() as u64;
@@ -316,14 +330,19 @@ impl Lane {
                     let events = batch.events();
                     metrics::histogram!("abide_batch_events").record(events as f64);
                     let done = self.cx.journal.write(batch);
-                    self.store.push(StoreCall { shard: at, claim, call: Call::Write { number, events, done } });
+                    self.store.push(StoreCall {
+                        shard: at,
+                        claim,
+                        call: Call::Write { number, events, done },
+                    });
                 }
                 Action::Read { place, life, read } => {
                     let (journal, permits) = (Arc::clone(&self.cx.journal), Arc::clone(&self.cx.permits));
                     let config = self.cx.config;
                     self.reads.push(Box::pin(async move {
                         let claim = read.claim.unwrap_or(Claim { epoch: Epoch(0), session: 0 });
-                        let waited = tokio::time::timeout(config.recovery_permit_timeout, permits.acquire_owned());
+                        let waited =
+                            tokio::time::timeout(config.recovery_permit_timeout, permits.acquire_owned());
                         let (page, permit) = match waited.await {
                             Ok(Ok(permit)) => {
                                 let read = journal.read(read);
@@ -341,7 +360,7 @@ impl Lane {
                     let shard = self.shards[at].id();
                     metrics::counter!("abide_shards_lost_total").increment(1);
                     tracing::error!(%shard, ?lost, "the shard was lost to this node");
-                    self.cx.stats.shards_lost.fetch_add(1, Ordering::Relaxed);
+                    self.count_shards = true;
                     self.entities = self.shards.iter().map(Shard::entities).sum();
                     if let Lost::Usurped(usurped) = lost {
                         self.cx.stopped.send_replace(Some(Stopped::Usurped(usurped.to_string())));
@@ -354,18 +373,13 @@ impl Lane {
     fn sweep(&mut self) {
         let idle = self.turn.now.since_start.saturating_sub(self.cx.config.passivate_after);
         let idle_before = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
-        let (mut held, mut assigned, mut parked, mut dropped) = (0, 0, 0, 0);
+        let (mut parked, mut dropped) = (0, 0);
         for shard in &mut self.shards {
             dropped += shard.sweep(&mut self.turn, idle_before, SWEEP_PARTS);
-            held += usize::from(shard.is_held());
-            assigned += usize::from(shard.is_assigned());
             parked += shard.parked_count();
         }
         self.entities = self.shards.iter().map(Shard::entities).sum();
-        let stats = &self.cx.stats;
-        stats.shards_held.store(held, Ordering::Relaxed);
-        stats.shards_assigned.store(assigned, Ordering::Relaxed);
-        stats.entities_parked.store(parked, Ordering::Relaxed);
+        self.cx.stats.entities_parked.store(parked, Ordering::Relaxed);
         if dropped > 0 {
             metrics::counter!("abide_entities_passivated_total").increment(dropped as u64);
         }
@@ -455,4 +469,3 @@ impl std::fmt::Debug for Lane {
         f.debug_struct("Lane").field("index", &self.cx.index).finish_non_exhaustive()
     }
 }
-

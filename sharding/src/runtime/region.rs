@@ -42,8 +42,6 @@ pub struct RegionConfig {
     pub recovery_permit_timeout: Duration,
     /// Longest wait for a page of events.
     pub recovery_event_timeout: Duration,
-    /// Deadline of a request that names none.
-    pub default_deadline: Duration,
 }
 
 /// An entity's name, with what follows from it computed once.
@@ -118,7 +116,12 @@ impl fmt::Debug for Region {
 
 impl Region {
     /// Starts the lanes on the current runtime. No shard is owned yet; see [`assign`](Self::assign).
-    pub fn start(registry: Arc<Registry>, journal: Arc<dyn Journal>, writer: Writer, config: RegionConfig) -> Self {
+    pub fn start(
+        registry: Arc<Registry>,
+        journal: Arc<dyn Journal>,
+        writer: Writer,
+        config: RegionConfig,
+    ) -> Self {
         let clock = Clock::start();
         let (report, stopped) = watch::channel(None);
         let permits = Arc::new(Semaphore::new(config.max_recoveries.get()));

@@ -22,12 +22,7 @@ impl CatchUp {
     /// Takes a new mark, unless an older one is still to be reached.
     pub(super) fn granted(&mut self, now: BootTime, table_index: LogIndex) {
         match self {
-            Self::Level => {
-                *self = Self::Behind {
-                    mark: table_index,
-                    since: now,
-                }
-            }
+            Self::Level => *self = Self::Behind { mark: table_index, since: now },
             Self::Behind { .. } => {}
         }
     }
@@ -69,10 +64,7 @@ mod tests {
         assert!(table.keeps_up(at(12), LogIndex(99), PATIENCE));
         table.granted(at(12), LogIndex(200));
         assert!(!table.keeps_up(at(13), LogIndex(99), PATIENCE));
-        assert!(
-            table.keeps_up(at(14), LogIndex(100), PATIENCE),
-            "it caught up with its mark"
-        );
+        assert!(table.keeps_up(at(14), LogIndex(100), PATIENCE), "it caught up with its mark");
     }
 
     #[test]

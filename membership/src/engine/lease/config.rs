@@ -42,23 +42,14 @@ impl LeaseConfig {
     /// Checks the settings against each other and against the longest time-out of an election. Reports
     /// every fault, so that whoever edits the file edits it once.
     pub fn validate(&self, election_max: Duration) -> Result<(), Vec<LeaseFault>> {
-        let Self {
-            ttl,
-            renew_every,
-            margin,
-        } = *self;
+        let Self { ttl, renew_every, margin } = *self;
         let mut faults = Vec::new();
 
         let outlived = renew_every
             .saturating_add(election_max.saturating_mul(ELECTIONS_TO_OUTLIVE))
             .saturating_add(ROUND_TRIP_ROOM);
         if ttl <= outlived {
-            faults.push(LeaseFault::TtlTooShort {
-                ttl,
-                renew_every,
-                election_max,
-                outlived,
-            });
+            faults.push(LeaseFault::TtlTooShort { ttl, renew_every, election_max, outlived });
         }
         if renew_every.is_zero() {
             faults.push(LeaseFault::RenewsWithoutPause);
@@ -129,10 +120,7 @@ mod tests {
     #[test]
     fn a_ttl_that_only_equals_what_it_must_outlive_is_refused() {
         let exactly = Duration::from_millis(250 + 3 * 450 + 200);
-        let mut config = LeaseConfig {
-            ttl: exactly,
-            ..LeaseConfig::default()
-        };
+        let mut config = LeaseConfig { ttl: exactly, ..LeaseConfig::default() };
         let faults = config.validate(ELECTION_MAX).unwrap_err();
         assert_eq!(
             faults[0].to_string(),
@@ -146,11 +134,7 @@ mod tests {
     #[test]
     fn every_fault_is_reported_at_once() {
         let zero = Duration::ZERO;
-        let config = LeaseConfig {
-            ttl: Duration::from_secs(1),
-            renew_every: zero,
-            margin: zero,
-        };
+        let config = LeaseConfig { ttl: Duration::from_secs(1), renew_every: zero, margin: zero };
         assert!(matches!(
             config.validate(ELECTION_MAX).unwrap_err()[..],
             [

@@ -112,11 +112,7 @@ struct Term {
 impl Grantor {
     /// A node that does not lead yet.
     pub fn new(config: LeaseConfig) -> Self {
-        Self {
-            config,
-            rounds: Rounds::new(),
-            role: Role::Following,
-        }
+        Self { config, rounds: Rounds::new(), role: Role::Following }
     }
 
     /// When to come back with a [`Event::Tick`] if nothing happens before; `None` while following.
@@ -135,24 +131,12 @@ impl Grantor {
             term.notice_absence(now, config);
         }
         match (&mut *role, event) {
-            (
-                _,
-                Event::Elected {
-                    own_entry,
-                    applied,
-                    members,
-                },
-            ) => {
+            (_, Event::Elected { own_entry, applied, members }) => {
                 let mut roll = Roll::new(*config);
                 for member in members {
                     roll.register(now, member);
                 }
-                *role = Role::Leading(Term {
-                    own_entry,
-                    applied,
-                    roll,
-                    ticked: now,
-                });
+                *role = Role::Leading(Term { own_entry, applied, roll, ticked: now });
                 abandon(rounds)
             }
             (_, Event::Deposed) => {
@@ -172,9 +156,7 @@ impl Grantor {
             (Role::Leading(_), Event::RoundFailed { round }) => {
                 // The next tick begins another: at once would be a busy loop while no majority answers.
                 let overtaken = rounds.failed(round).into_iter();
-                overtaken
-                    .map(|(member, number)| refuse(member, number, RefusalReason::Overtaken))
-                    .collect()
+                overtaken.map(|(member, number)| refuse(member, number, RefusalReason::Overtaken)).collect()
             }
             (Role::Leading(term), Event::Applied { index, change }) => {
                 match change {
@@ -221,11 +203,7 @@ impl Term {
     }
 
     fn receive(&mut self, now: BootTime, renewal: Renewal, rounds: &mut Rounds) -> Vec<Effect> {
-        let Renewal {
-            member,
-            number,
-            applied: _,
-        } = renewal;
+        let Renewal { member, number, applied: _ } = renewal;
         if let Err(reason) = self.roll.hear(now, renewal) {
             return vec![refuse(member, number, reason)];
         }
@@ -246,11 +224,7 @@ impl Term {
             effects.push(match self.roll.may_be_granted(member) {
                 Ok(()) => {
                     self.roll.granted(now, member, table_index);
-                    Effect::Grant(Grant {
-                        member,
-                        number,
-                        table_index,
-                    })
+                    Effect::Grant(Grant { member, number, table_index })
                 }
                 Err(reason) => refuse(member, number, reason),
             });
@@ -266,17 +240,11 @@ fn begin(rounds: &mut Rounds) -> Option<Effect> {
 
 fn abandon(rounds: &mut Rounds) -> Vec<Effect> {
     let orphans = rounds.abandon();
-    orphans
-        .map(|(member, number)| refuse(member, number, RefusalReason::NotLeader))
-        .collect()
+    orphans.map(|(member, number)| refuse(member, number, RefusalReason::NotLeader)).collect()
 }
 
 fn refuse(member: MemberId, number: RenewalNumber, reason: RefusalReason) -> Effect {
-    Effect::Refuse(Refusal {
-        member,
-        number,
-        reason,
-    })
+    Effect::Refuse(Refusal { member, number, reason })
 }
 
 #[cfg(test)]

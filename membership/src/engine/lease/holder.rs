@@ -99,9 +99,7 @@ impl Holder {
 
     /// When to come back with a [`Event::Tick`] if nothing happens before.
     pub fn next_wake(&self) -> BootTime {
-        self.lease
-            .ends_at()
-            .map_or(self.renew_at, |end| end.min(self.renew_at))
+        self.lease.ends_at().map_or(self.renew_at, |end| end.min(self.renew_at))
     }
 
     /// Takes in what happened. Time comes in and orders go out as values.
@@ -134,14 +132,7 @@ impl Holder {
         }
     }
 
-    fn note(
-        &mut self,
-        Grant {
-            member,
-            number,
-            table_index,
-        }: Grant,
-    ) {
+    fn note(&mut self, Grant { member, number, table_index }: Grant) {
         if member != self.member {
             return; // for a former process of this node: its number is not ours
         }
@@ -182,17 +173,9 @@ impl Holder {
         }
         let number = RenewalNumber(self.last_number.0 + 1);
         self.last_number = number;
-        self.renewals.push_back(Sent {
-            number,
-            at: now,
-            grant: Answer::Awaited,
-        });
+        self.renewals.push_back(Sent { number, at: now, grant: Answer::Awaited });
         self.renew_at = now.boot + self.config.renew_every;
-        effects.push(Effect::Renew(Renewal {
-            member: self.member,
-            number,
-            applied: self.applied,
-        }));
+        effects.push(Effect::Renew(Renewal { member: self.member, number, applied: self.applied }));
     }
 }
 

@@ -36,10 +36,7 @@ enum Phase {
 
 impl Roll {
     pub(super) fn new(config: LeaseConfig) -> Self {
-        Self {
-            config,
-            members: BTreeMap::new(),
-        }
+        Self { config, members: BTreeMap::new() }
     }
 
     /// A member was registered. An older incarnation of its node gets nothing any more.
@@ -52,14 +49,7 @@ impl Roll {
                 watched.phase = Phase::Superseded;
             }
         }
-        self.members.insert(
-            member,
-            Watched {
-                heard: now,
-                table: CatchUp::Level,
-                phase: Phase::Up,
-            },
-        );
+        self.members.insert(member, Watched { heard: now, table: CatchUp::Level, phase: Phase::Up });
     }
 
     /// Down was committed and applied.
@@ -111,10 +101,7 @@ impl Roll {
         let silence = self.config.down_after();
         let silent = self.waits().filter(|(_, heard)| now >= *heard + silence);
         let silent: Vec<MemberId> = silent.map(|(member, _)| member).collect();
-        silent
-            .into_iter()
-            .filter(|member| self.condemn(*member))
-            .collect()
+        silent.into_iter().filter(|member| self.condemn(*member)).collect()
     }
 
     /// When the next member will have been silent for too long.

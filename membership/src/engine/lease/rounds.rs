@@ -41,19 +41,12 @@ enum Stage {
 
 impl Rounds {
     pub(super) fn new() -> Self {
-        Self {
-            last: RoundNumber(0),
-            waiting: Batch::new(),
-            stage: Stage::Idle,
-        }
+        Self { last: RoundNumber(0), waiting: Batch::new(), stage: Stage::Idle }
     }
 
     /// Puts a renewal in line. Answers which one loses its place: the older of two of one member.
     pub(super) fn join(&mut self, member: MemberId, number: RenewalNumber) -> Option<RenewalNumber> {
-        let newest = self
-            .waiting
-            .get(&member)
-            .map_or(number, |waiting| number.max(*waiting));
+        let newest = self.waiting.get(&member).map_or(number, |waiting| number.max(*waiting));
         let former = self.waiting.insert(member, newest)?;
         Some(former.min(number))
     }
@@ -64,10 +57,7 @@ impl Rounds {
             Stage::Idle if !self.waiting.is_empty() => {
                 let round = RoundNumber(self.last.0 + 1);
                 self.last = round;
-                self.stage = Stage::InFlight {
-                    round,
-                    batch: mem::take(&mut self.waiting),
-                };
+                self.stage = Stage::InFlight { round, batch: mem::take(&mut self.waiting) };
                 Some(round)
             }
             Stage::Idle | Stage::InFlight { .. } | Stage::Applying { .. } => None,

@@ -57,9 +57,7 @@ impl Lease {
     /// Whether its holder may act. Asked before every handler, in a cluster or not.
     pub fn standing(&self, now: Clocks) -> Standing {
         match self.0 {
-            State::Sole => Standing::Held {
-                until: BootTime::NEVER,
-            },
+            State::Sole => Standing::Held { until: BootTime::NEVER },
             State::Granted { sent, config } => {
                 let until = sent.boot + config.ttl;
                 // Measured from the sending, not from the last look: many small jumps are one large one.
@@ -123,9 +121,7 @@ mod tests {
 
     #[test]
     fn the_lease_of_a_node_without_a_cluster_outlives_everything() {
-        let forever = Standing::Held {
-            until: BootTime::NEVER,
-        };
+        let forever = Standing::Held { until: BootTime::NEVER };
         assert_eq!(Lease::sole().standing(clocks(0, 0)), forever);
         assert_eq!(Lease::sole().standing(clocks(u64::MAX, 5)), forever);
     }

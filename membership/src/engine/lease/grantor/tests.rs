@@ -3,19 +3,10 @@ use std::time::Duration;
 use super::*;
 use crate::ids::{Incarnation, NodeId};
 
-const A: MemberId = MemberId {
-    node: NodeId::from_u128(1),
-    incarnation: Incarnation::from_u128(0xa),
-};
+const A: MemberId = MemberId { node: NodeId::from_u128(1), incarnation: Incarnation::from_u128(0xa) };
 /// The same node, started again. Its number is smaller: that has to mean nothing.
-const A_AGAIN: MemberId = MemberId {
-    incarnation: Incarnation::from_u128(0x1),
-    ..A
-};
-const B: MemberId = MemberId {
-    node: NodeId::from_u128(2),
-    incarnation: Incarnation::from_u128(0xb),
-};
+const A_AGAIN: MemberId = MemberId { incarnation: Incarnation::from_u128(0x1), ..A };
+const B: MemberId = MemberId { node: NodeId::from_u128(2), incarnation: Incarnation::from_u128(0xb) };
 
 /// The grantor of a node, ticked whenever it wants to be.
 struct Node {
@@ -24,9 +15,7 @@ struct Node {
 
 impl Node {
     fn following() -> Self {
-        Self {
-            grantor: Grantor::new(LeaseConfig::default()),
-        }
+        Self { grantor: Grantor::new(LeaseConfig::default()) }
     }
 
     /// Elected at 0; its own entry is 10, and applied.
@@ -46,16 +35,9 @@ impl Node {
         let mut seen = Vec::new();
         while let Some(wake) = self.grantor.next_wake().filter(|wake| *wake <= at(until_ms)) {
             let wake_ms = wake.0.as_millis() as u64;
-            seen.extend(
-                self.told(wake_ms, Event::Tick)
-                    .into_iter()
-                    .map(|effect| (wake_ms, effect)),
-            );
+            seen.extend(self.told(wake_ms, Event::Tick).into_iter().map(|effect| (wake_ms, effect)));
             let next = self.grantor.next_wake();
-            assert!(
-                next.is_some_and(|next| next > wake),
-                "it wants to be woken in the past: a busy loop"
-            );
+            assert!(next.is_some_and(|next| next > wake), "it wants to be woken in the past: a busy loop");
         }
         seen
     }
@@ -67,11 +49,7 @@ fn at(ms: u64) -> BootTime {
 
 fn elected(own_entry: u64, applied: u64, members: &[MemberId]) -> Event {
     let (own_entry, applied) = (LogIndex(own_entry), LogIndex(applied));
-    Event::Elected {
-        own_entry,
-        applied,
-        members: members.to_vec(),
-    }
+    Event::Elected { own_entry, applied, members: members.to_vec() }
 }
 
 fn received(member: MemberId, number: u64) -> Event {
@@ -79,31 +57,19 @@ fn received(member: MemberId, number: u64) -> Event {
 }
 
 fn received_at(member: MemberId, number: u64, applied: u64) -> Event {
-    Event::Received(Renewal {
-        member,
-        number: RenewalNumber(number),
-        applied: LogIndex(applied),
-    })
+    Event::Received(Renewal { member, number: RenewalNumber(number), applied: LogIndex(applied) })
 }
 
 fn completed(round: u64, read_index: u64) -> Event {
-    Event::RoundCompleted {
-        round: RoundNumber(round),
-        read_index: LogIndex(read_index),
-    }
+    Event::RoundCompleted { round: RoundNumber(round), read_index: LogIndex(read_index) }
 }
 
 fn failed(round: u64) -> Event {
-    Event::RoundFailed {
-        round: RoundNumber(round),
-    }
+    Event::RoundFailed { round: RoundNumber(round) }
 }
 
 fn applied(index: u64, change: Option<Change>) -> Event {
-    Event::Applied {
-        index: LogIndex(index),
-        change,
-    }
+    Event::Applied { index: LogIndex(index), change }
 }
 
 fn begin_round(number: u64) -> Effect {
@@ -111,11 +77,7 @@ fn begin_round(number: u64) -> Effect {
 }
 
 fn grant(member: MemberId, number: u64, table_index: u64) -> Effect {
-    Effect::Grant(Grant {
-        member,
-        number: RenewalNumber(number),
-        table_index: LogIndex(table_index),
-    })
+    Effect::Grant(Grant { member, number: RenewalNumber(number), table_index: LogIndex(table_index) })
 }
 
 fn refused(member: MemberId, number: u64, reason: RefusalReason) -> Effect {
@@ -147,35 +109,18 @@ fn all_who_wait_share_one_round() {
     assert_eq!(node.told(11, received(A, 2)), []);
     assert_eq!(node.told(12, received(B, 1)), []);
     assert_eq!(node.told(20, completed(1, 10)), [grant(A, 1, 10), begin_round(2)]);
-    assert_eq!(
-        node.told(30, completed(2, 10)),
-        [grant(A, 2, 10), grant(B, 1, 10)]
-    );
+    assert_eq!(node.told(30, completed(2, 10)), [grant(A, 2, 10), grant(B, 1, 10)]);
 }
 
 #[test]
 fn a_deposed_leader_grants_nothing() {
     let mut node = Node::leading(&[A]);
     assert_eq!(node.told(10, received(A, 1)), [begin_round(1)]);
-    assert_eq!(
-        node.told(20, failed(1)),
-        [],
-        "it is cut off and does not know that it was deposed"
-    );
-    assert_eq!(
-        node.awake_until(250),
-        [(250, begin_round(2))],
-        "not at once: nobody may answer for long"
-    );
+    assert_eq!(node.told(20, failed(1)), [], "it is cut off and does not know that it was deposed");
+    assert_eq!(node.awake_until(250), [(250, begin_round(2))], "not at once: nobody may answer for long");
     assert_eq!(node.told(260, failed(2)), []);
-    assert_eq!(
-        node.told(270, Event::Deposed),
-        [refused(A, 1, RefusalReason::NotLeader)]
-    );
-    assert_eq!(
-        node.told(280, received(A, 2)),
-        [refused(A, 2, RefusalReason::NotLeader)]
-    );
+    assert_eq!(node.told(270, Event::Deposed), [refused(A, 1, RefusalReason::NotLeader)]);
+    assert_eq!(node.told(280, received(A, 2)), [refused(A, 2, RefusalReason::NotLeader)]);
     assert_eq!(node.told(290, completed(2, 10)), []);
     assert_eq!(node.grantor.next_wake(), None);
 }
@@ -229,30 +174,17 @@ fn a_member_is_refused_from_the_moment_that_its_down_is_proposed() {
     let mut node = Node::leading(&[A, B]);
     assert_eq!(node.told(10, received(A, 1)), [begin_round(1)]);
     assert_eq!(node.told(20, Event::Gone(A)), [Effect::ProposeDown(A)]);
-    assert_eq!(
-        node.told(30, received(A, 2)),
-        [refused(A, 2, RefusalReason::DownProposed)]
-    );
+    assert_eq!(node.told(30, received(A, 2)), [refused(A, 2, RefusalReason::DownProposed)]);
     let seen = node.told(40, completed(1, 10));
-    assert_eq!(
-        seen,
-        [refused(A, 1, RefusalReason::DownProposed)],
-        "it was on its way already"
-    );
+    assert_eq!(seen, [refused(A, 1, RefusalReason::DownProposed)], "it was on its way already");
     assert_eq!(node.told(50, applied(11, Some(Change::Down(A)))), []);
-    assert_eq!(
-        node.told(60, received(A, 3)),
-        [refused(A, 3, RefusalReason::Unknown)]
-    );
+    assert_eq!(node.told(60, received(A, 3)), [refused(A, 3, RefusalReason::Unknown)]);
 }
 
 #[test]
 fn a_member_that_is_not_registered_is_refused() {
     let mut node = Node::leading(&[A]);
-    assert_eq!(
-        node.told(10, received(B, 1)),
-        [refused(B, 1, RefusalReason::Unknown)]
-    );
+    assert_eq!(node.told(10, received(B, 1)), [refused(B, 1, RefusalReason::Unknown)]);
     assert_eq!(node.told(20, applied(11, Some(Change::Registered(B)))), []);
     assert_eq!(node.told(30, received(B, 2)), [begin_round(1)]);
 }
@@ -263,31 +195,20 @@ fn an_older_incarnation_is_refused_and_cannot_put_off_its_own_end() {
     assert_eq!(node.told(100, received(A, 1)), [begin_round(1)]);
     assert_eq!(node.told(110, applied(11, Some(Change::Registered(A_AGAIN)))), []);
     let seen = node.told(120, completed(1, 11));
-    assert_eq!(
-        seen,
-        [refused(A, 1, RefusalReason::Superseded)],
-        "it was on its way already"
-    );
+    assert_eq!(seen, [refused(A, 1, RefusalReason::Superseded)], "it was on its way already");
 
     for (number, at_ms) in (2..).zip((200..2_400).step_by(100)) {
         assert_eq!(node.awake_until(at_ms - 1), []);
         let seen = node.told(at_ms, received(A, number));
         assert_eq!(seen, [refused(A, number, RefusalReason::Superseded)]);
     }
-    assert_eq!(
-        node.awake_until(2_400),
-        [(2_400, Effect::ProposeDown(A))],
-        "2 s + 300 ms after 100 ms"
-    );
+    assert_eq!(node.awake_until(2_400), [(2_400, Effect::ProposeDown(A))], "2 s + 300 ms after 100 ms");
 }
 
 #[test]
 fn a_new_leader_knows_the_newest_incarnation_by_the_order_of_registration() {
     let mut node = Node::leading(&[A, A_AGAIN]);
-    assert_eq!(
-        node.told(10, received(A, 9)),
-        [refused(A, 9, RefusalReason::Superseded)]
-    );
+    assert_eq!(node.told(10, received(A, 9)), [refused(A, 9, RefusalReason::Superseded)]);
     assert_eq!(node.told(20, received(A_AGAIN, 1)), [begin_round(1)]);
 }
 
@@ -296,18 +217,9 @@ fn every_renewal_is_answered_even_if_it_is_overtaken() {
     let mut node = Node::leading(&[A]);
     assert_eq!(node.told(10, received(A, 1)), [begin_round(1)]);
     assert_eq!(node.told(11, received(A, 3)), []);
-    assert_eq!(
-        node.told(12, received(A, 2)),
-        [refused(A, 2, RefusalReason::Overtaken)]
-    );
-    assert_eq!(
-        node.told(13, received(A, 4)),
-        [refused(A, 3, RefusalReason::Overtaken)]
-    );
-    assert_eq!(
-        node.told(20, failed(1)),
-        [refused(A, 1, RefusalReason::Overtaken)]
-    );
+    assert_eq!(node.told(12, received(A, 2)), [refused(A, 2, RefusalReason::Overtaken)]);
+    assert_eq!(node.told(13, received(A, 4)), [refused(A, 3, RefusalReason::Overtaken)]);
+    assert_eq!(node.told(20, failed(1)), [refused(A, 1, RefusalReason::Overtaken)]);
     assert_eq!(node.awake_until(250), [(250, begin_round(2))]);
     assert_eq!(node.told(260, completed(2, 10)), [grant(A, 4, 10)]);
 }
@@ -329,14 +241,8 @@ fn a_member_that_renews_is_not_down() {
     let mut node = Node::leading(&[A]);
     for number in 1..100 {
         assert_eq!(node.awake_until(1_000 * number - 1), []);
-        assert_eq!(
-            node.told(1_000 * number, received(A, number)),
-            [begin_round(number)]
-        );
-        assert_eq!(
-            node.told(1_000 * number, completed(number, 10)),
-            [grant(A, number, 10)]
-        );
+        assert_eq!(node.told(1_000 * number, received(A, number)), [begin_round(number)]);
+        assert_eq!(node.told(1_000 * number, completed(number, 10)), [grant(A, number, 10)]);
     }
 }
 
@@ -370,22 +276,10 @@ fn a_registration_that_is_applied_twice_changes_nothing() {
     let mut node = Node::leading(&[A, A_AGAIN]);
     assert_eq!(node.awake_until(1_000), []);
     assert_eq!(node.told(1_000, applied(11, Some(Change::Registered(A)))), []);
-    assert_eq!(
-        node.told(1_010, received(A, 1)),
-        [refused(A, 1, RefusalReason::Superseded)]
-    );
-    assert_eq!(
-        node.told(1_020, applied(12, Some(Change::Registered(A_AGAIN)))),
-        []
-    );
+    assert_eq!(node.told(1_010, received(A, 1)), [refused(A, 1, RefusalReason::Superseded)]);
+    assert_eq!(node.told(1_020, applied(12, Some(Change::Registered(A_AGAIN)))), []);
     let seen = node.awake_until(9_000);
-    assert_eq!(
-        seen,
-        [
-            (2_300, Effect::ProposeDown(A_AGAIN)),
-            (2_300, Effect::ProposeDown(A))
-        ]
-    );
+    assert_eq!(seen, [(2_300, Effect::ProposeDown(A_AGAIN)), (2_300, Effect::ProposeDown(A))]);
 }
 
 #[test]
@@ -395,10 +289,7 @@ fn a_leader_whose_own_tick_came_late_restarts_all_waits() {
     // stopped; what A and B sent meanwhile lies unread
     assert_eq!(node.told(6_000, Event::Tick), []);
     let seen = node.awake_until(9_000);
-    assert_eq!(
-        seen,
-        [(8_300, Effect::ProposeDown(A)), (8_300, Effect::ProposeDown(B))]
-    );
+    assert_eq!(seen, [(8_300, Effect::ProposeDown(A)), (8_300, Effect::ProposeDown(B))]);
 }
 
 #[test]
@@ -406,22 +297,14 @@ fn a_late_leader_does_not_blame_a_table_for_the_time_that_it_was_away() {
     let mut node = Node::leading(&[A]);
     assert_eq!(node.told(100, received_at(A, 1, 9)), [begin_round(1)]);
     assert_eq!(node.told(100, completed(1, 10)), [grant(A, 1, 10)]);
-    assert_eq!(
-        node.told(6_000, received_at(A, 2, 9)),
-        [begin_round(2)],
-        "sent long ago, for all it knows"
-    );
+    assert_eq!(node.told(6_000, received_at(A, 2, 9)), [begin_round(2)], "sent long ago, for all it knows");
 }
 
 #[test]
 fn a_late_leader_is_found_out_by_whatever_it_does_first() {
     let mut node = Node::leading(&[A, B]);
     assert_eq!(node.told(6_000, received(B, 1)), [begin_round(1)]);
-    assert_eq!(
-        node.told(6_001, Event::Tick),
-        [],
-        "A's renewals may be next in the queue"
-    );
+    assert_eq!(node.told(6_001, Event::Tick), [], "A's renewals may be next in the queue");
 }
 
 #[test]
@@ -447,16 +330,9 @@ fn a_member_whose_table_stands_still_counts_as_silent() {
     assert_eq!(node.told(100, received_at(A, 1, 9)), [begin_round(1)]);
     assert_eq!(node.told(100, completed(1, 10)), [grant(A, 1, 10)]);
     assert_eq!(node.awake_until(2_100), []);
-    assert_eq!(
-        node.told(2_100, received_at(A, 2, 9)),
-        [begin_round(2)],
-        "slow, but not for too long yet"
-    );
+    assert_eq!(node.told(2_100, received_at(A, 2, 9)), [begin_round(2)], "slow, but not for too long yet");
     assert_eq!(node.told(2_100, completed(2, 10)), [grant(A, 2, 10)]);
-    assert_eq!(
-        node.told(2_101, received_at(A, 3, 9)),
-        [refused(A, 3, RefusalReason::Lagging)]
-    );
+    assert_eq!(node.told(2_101, received_at(A, 3, 9)), [refused(A, 3, RefusalReason::Lagging)]);
     assert_eq!(node.awake_until(4_399), []);
     assert_eq!(node.awake_until(9_000), [(4_400, Effect::ProposeDown(A))]);
 }

@@ -1,0 +1,23 @@
+# What there is to run. `make test` needs a Rust toolchain and nothing else; it fetches the rest.
+
+CARGO ?= cargo
+
+.PHONY: test gate figures tools
+
+# Everything that must hold, in one build profile.
+test: tools
+	$(CARGO) test --workspace --locked
+
+# Read-only: format, lints, docs. The tests hold the dependency arrows, the purity of the engines and the
+# README's session.
+gate: tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+# The ratios of docs/performance.md. Takes some minutes; asserts nothing.
+figures:
+	$(CARGO) bench -p abide --bench figures --locked
+
+tools:
+	@command -v rustfmt >/dev/null && command -v cargo-clippy >/dev/null || rustup component add rustfmt clippy

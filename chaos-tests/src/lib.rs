@@ -1,0 +1,12 @@
+//! Proof by breaking things: real processes of the real program, real faults, and checkers.
+//!
+//! - [`process`] starts and kills the program;
+//! - [`client`] talks to it as any client would;
+//! - [`ledger`] knows what a ledger must hold after what its clients saw.
+//!
+//! Nothing here is linked into the program, and nothing of the program is linked in here: what is tested
+//! is what a user gets.
+
+pub mod client;
+pub mod ledger;
+pub mod process;

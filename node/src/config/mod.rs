@@ -1,0 +1,39 @@
+//! Configuration: one typed tree with a default for every key.
+//!
+//! ```text
+//!   default  <  TOML file  <  ABIDE__SECTION__KEY  <  flag          later wins, key by key
+//!                     │
+//!                     ▼
+//!         every fault of every layer, at once  ──▶  ConfigErrors
+//!                     │ none
+//!                     ▼
+//!                  Config, which knows where each value came from
+//! ```
+//!
+//! [`tree`] is the page to read: each key with its meaning, default and bounds. What it says is at once the
+//! rustdoc, the sample file and what `abide config` prints, so none of them can be out of date.
+//!
+//! Invariants: a key that is not in the tree is refused, wherever it is found; a [`Config`] that
+//! [`Config::load`] returned keeps all rules. This module opens no port and creates no directory.
+
+pub mod tree;
+
+mod byte_size;
+mod fault;
+mod file;
+mod load;
+mod render;
+mod rules;
+mod schema;
+mod source;
+mod suggest;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use byte_size::ByteSize;
+pub use fault::{ConfigErrors, ConfigFault};
+pub use load::{Inputs, Override};
+pub use source::Source;
+pub use tree::{Config, LogFormat, LogLevel};

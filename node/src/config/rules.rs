@@ -1,0 +1,122 @@
+//! What must hold: for one value alone, and between values.
+
+use super::fault::{ConfigErrors, ConfigFault};
+use super::schema::{Key, builtin};
+use super::suggest::nearest;
+use super::tree::{Config, KEYS};
+use super::value::{Value, quoted};
+
+/// Whatever the type allows.
+pub(super) fn any<T>(_: &T) -> Result<(), String> {
+    Ok(())
+}
+
+/// From the first to the second, both allowed.
+pub(super) fn range<T: Value + PartialOrd>(
+    min: &'static str,
+    max: &'static str,
+) -> impl Fn(&T) -> Result<(), String> {
+    move |value| {
+        let inside = (builtin::<T>(min)..=builtin(max)).contains(value);
+        if inside { Ok(()) } else { Err(format!("must be from {min} to {max}")) }
+    }
+}
+
+/// A name that fits into a host name, a path and a label.
+pub(super) fn name(value: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let fits = (1..=63).contains(&value.len())
+        && value.chars().all(allowed)
+        && value.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let rule = "must be 1 to 63 letters, digits, '.', '_' or '-', the first a letter or a digit";
+    if fits { Ok(()) } else { Err(rule.to_owned()) }
+}
+
+impl Config {
+    /// Checks every rule, for a tree that was changed by hand. `stores` are the journals that exist.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn validate(&self, stores: &[String]) -> Result<(), ConfigErrors> {
+        let mut faults: Vec<_> =
+            KEYS.iter().filter_map(|key| (key.check)(self).err().map(|rule| self.fault(key, rule))).collect();
+        faults.extend(self.relations(stores, &faults));
+        ConfigErrors::check(faults)
+    }
+
+    /// Checks what must hold between values, but for those that have a fault already: what they should have
+    /// been is not known, so whatever is said about them would be a guess.
+    pub(super) fn relations(&self, stores: &[String], known: &[ConfigFault]) -> Vec<ConfigFault> {
+        let mut check = Relations { config: self, known, faults: Vec::new() };
+        let Self { http, sharding, entity, journal, .. } = self;
+        check.at_most(
+            ("http.default_timeout", http.default_timeout),
+            ("http.max_timeout", http.max_timeout),
+            "or no request could keep the default",
+        );
+        check.at_most_of(
+            "four fifths of ",
+            ("http.default_timeout", http.default_timeout),
+            ("node.shutdown_timeout", self.request_grace()),
+            "or requests that run at SIGTERM could not finish",
+        );
+        check.at_most(
+            ("entity.backoff_min", entity.backoff_min),
+            ("entity.backoff_max", entity.backoff_max),
+            "or the pause could not grow",
+        );
+        check.at_most(
+            ("sharding.lanes", sharding.lanes),
+            ("sharding.shards", sharding.shards.get() as usize),
+            "or some would have no shard",
+        );
+        if !stores.contains(&journal.store) {
+            let known: Vec<_> = stores.iter().map(|store| quoted(store)).collect();
+            let mut rule = format!("must be one of {}", known.join(", "));
+            if let Some(meant) = nearest(&journal.store, stores.iter().map(String::as_str)) {
+                rule.push_str(&format!("; did you mean {}?", quoted(meant)));
+            }
+            check.fault("journal.store", rule);
+        }
+        check.faults
+    }
+
+    fn fault(&self, key: &Key, rule: String) -> ConfigFault {
+        ConfigFault {
+            key: key.path.to_owned(),
+            value: Some((key.write)(self)),
+            rule,
+            source: self.source(key.path).clone(),
+        }
+    }
+}
+
+struct Relations<'a> {
+    config: &'a Config,
+    known: &'a [ConfigFault],
+    faults: Vec<ConfigFault>,
+}
+
+impl Relations<'_> {
+    fn at_most<T: PartialOrd>(&mut self, low: (&str, T), high: (&str, T), why: &str) {
+        self.at_most_of("", low, high, why);
+    }
+
+    /// The same for a part of the upper value, which `high` has already.
+    fn at_most_of<T: PartialOrd>(&mut self, part: &str, low: (&str, T), high: (&str, T), why: &str) {
+        let ((low, a), (high, b)) = (low, high);
+        if a > b && !self.known.iter().any(|fault| fault.key == high) {
+            let other = KEYS.iter().find(|key| key.path == high).map(|key| (key.write)(self.config));
+            let (other, source) = (other.unwrap_or_default(), self.config.source(high));
+            self.fault(low, format!("must be at most {part}{high} = {other} ({source}), {why}"));
+        }
+    }
+
+    fn fault(&mut self, path: &str, rule: String) {
+        if !self.known.iter().any(|fault| fault.key == path)
+            && let Some(key) = KEYS.iter().find(|key| key.path == path)
+        {
+            self.faults.push(self.config.fault(key, rule));
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What a configuration promises.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+
+/// Sources for one test, on top of which others may be laid.
+#[derive(Default)]
+struct Given {
+    directory: Option<tempfile::TempDir>,
+    inputs: Inputs,
+}
+
+fn given() -> Given {
+    let stores = vec!["embedded".to_owned(), "memory".to_owned()];
+    Given { inputs: Inputs { stores, ..Inputs::default() }, ..Given::default() }
+}
+
+impl Given {
+    fn file(mut self, text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("abide.toml");
+        std::fs::write(&path, text).unwrap();
+        self.inputs.file = Some(path);
+        self.directory = Some(directory);
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.inputs.environment.push((name.into(), value.into()));
+        self
+    }
+
+    fn set(mut self, text: &str) -> Self {
+        self.inputs.flags.push(text.parse().unwrap());
+        self
+    }
+
+    fn config(&self) -> Config {
+        Config::load(&self.inputs).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// The faults as printed, the file's directory cut off.
+    fn faults(&self) -> Vec<String> {
+        let directory = self.directory.as_ref().map(|directory| format!("{}/", directory.path().display()));
+        let cut = |fault: &ConfigFault| match &directory {
+            Some(directory) => fault.to_string().replace(directory, ""),
+            None => fault.to_string(),
+        };
+        Config::load(&self.inputs).expect_err("has faults").0.iter().map(cut).collect()
+    }
+}
+
+#[test]
+fn every_key_has_a_default_that_keeps_all_rules() {
+    let config = given().config();
+    assert_eq!(config, Config::default());
+    config.validate(&given().inputs.stores).unwrap();
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.http.max_body, ByteSize(1 << 20));
+    assert_eq!(config.sharding.passivate_after, Duration::from_secs(120));
+    assert_eq!(config.sharding.max_active_entities, None);
+    assert_eq!(config.journal_dir(), PathBuf::from("abide-data/journal"));
+    assert_eq!(config.source("http.listen"), &Source::Default);
+}
+
+#[test]
+fn each_source_wins_over_the_one_before() {
+    let given = given()
+        .file("[sharding]\nshards = 1\n[entity]\nstash_capacity = 1\n[recovery]\nmax_concurrent = 1\n")
+        .variable("ABIDE__ENTITY__STASH_CAPACITY", "2")
+        .variable("ABIDE__RECOVERY__MAX_CONCURRENT", "2")
+        .set("recovery.max_concurrent=3");
+    let config = given.config();
+    assert_eq!(config.sharding.shards.get(), 1);
+    assert_eq!(config.entity.stash_capacity.get(), 2);
+    assert_eq!(config.recovery.max_concurrent.get(), 3);
+    assert_eq!(config.recovery.page_events, Config::default().recovery.page_events);
+    assert_eq!(
+        config.source("sharding.shards"),
+        &Source::File { path: given.inputs.file.clone().unwrap(), line: Some(2) }
+    );
+    assert_eq!(
+        config.source("entity.stash_capacity"),
+        &Source::Variable("ABIDE__ENTITY__STASH_CAPACITY".to_owned())
+    );
+    assert_eq!(
+        config.source("recovery.max_concurrent"),
+        &Source::Flag("--set recovery.max_concurrent".to_owned())
+    );
+}
+
+#[test]
+fn every_type_can_be_written_in_every_source() {
+    let config = given()
+        .file(
+            "log.format = 'json'\n[http]\nlisten = '[::1]:0'\nmax_body = 2048\n\
+             [sharding]\nmax_active_entities = 1_000\n[journal]\ndir = '/var/lib/abide'\n",
+        )
+        .variable("ABIDE__HTTP__DEFAULT_TIMEOUT", "1s 500ms")
+        .variable("ABIDE__RECOVERY__PAGE_BYTES", "64KiB")
+        .variable("ABIDE_BIN", "/usr/bin/abide")
+        .set("sharding.max_active_entities=none")
+        .set("log.level=warn")
+        .config();
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.log.level, LogLevel::Warn);
+    assert_eq!(config.http.listen.to_string(), "[::1]:0");
+    assert_eq!(config.http.max_body, ByteSize(2048));
+    assert_eq!(config.http.default_timeout, Duration::from_millis(1500));
+    assert_eq!(config.recovery.page_bytes, ByteSize(64 << 10));
+    assert_eq!(config.sharding.max_active_entities, None);
+    assert_eq!(config.journal_dir(), PathBuf::from("/var/lib/abide"));
+}
+
+#[test]
+fn every_fault_is_reported_at_once_with_its_key_value_rule_and_place() {
+    let faults = given()
+        .file(
+            "[http]\n\
+             listen = 8080\n\
+             max_body = 1.5\n\
+             default_timeout = \"150s\"\n\
+             \n\
+             [shardin]\n\
+             shards = 16\n\
+             [entity]\n\
+             backoff_min = \"5 parsecs\"\n\
+             [journal]\n\
+             store = \"embeded\"\n",
+        )
+        .variable("ABIDE__HTPP__MAX_BODY", "1")
+        .variable("ABIDE__SHARDING__SHARDS", "0")
+        .variable("ABIDE__NODE__NAME", "-")
+        .set("http=1")
+        .set("recovery.max_concurrent=70000")
+        .faults();
+    let expected = [
+        "abide.toml:2: http.listen = 8080: must be an address with a port, such as \"127.0.0.1:8080\" or \
+         \"[::]:8080\"; found a number",
+        "abide.toml:3: http.max_body = 1.5: must be a size such as \"64KiB\" or \"1MiB\", or a number of bytes; \
+         found a number with a point",
+        "abide.toml:7: shardin.shards = 16: unknown key; did you mean sharding.shards?",
+        "abide.toml:9: entity.backoff_min = \"5 parsecs\": must be a length of time with its unit, such as \
+         \"200ms\", \"5s\" or \"2m\"; found a string",
+        "ABIDE__HTPP__MAX_BODY: htpp.max_body = \"1\": unknown key; did you mean ABIDE__HTTP__MAX_BODY?",
+        "ABIDE__NODE__NAME: node.name = \"-\": must be 1 to 63 letters, digits, '.', '_' or '-', the first a letter \
+         or a digit",
+        "ABIDE__SHARDING__SHARDS: sharding.shards = \"0\": must be a whole number from 1 to 65536",
+        "--set http: http = \"1\": a section, not a key; set http.… instead",
+        "--set recovery.max_concurrent: recovery.max_concurrent = \"70000\": must be from 1 to 65536",
+        "abide.toml:4: http.default_timeout = \"2m 30s\": must be at most http.max_timeout = \"2m\" (default), or no \
+         request could keep the default",
+        "abide.toml:4: http.default_timeout = \"2m 30s\": must be at most four fifths of \
+         node.shutdown_timeout = \"25s\" (default), \
+         or requests that run at SIGTERM could not finish",
+        "abide.toml:11: journal.store = \"embeded\": must be one of \"embedded\", \"memory\"; did you mean \
+         \"embedded\"?",
+    ];
+    assert_eq!(faults, expected);
+}
+
+#[test]
+fn a_relation_to_a_value_that_is_itself_at_fault_is_not_judged() {
+    let faults =
+        given().set("http.max_timeout=soon").set("http.default_timeout=150s").set("node.shutdown_timeout=4m");
+    assert_eq!(faults.faults().len(), 1, "{:?}", faults.faults());
+}
+
+#[test]
+fn an_unknown_key_gets_the_best_advice_there_is() {
+    let advice = |key: &str| {
+        given().set(&format!("{key}=1")).faults().remove(0).split("key; ").nth(1).map(str::to_owned)
+    };
+    assert_eq!(advice("http.default-timeout").unwrap(), "did you mean http.default_timeout?");
+    assert_eq!(advice("shards").unwrap(), "did you mean sharding.shards?");
+    assert_eq!(advice("entity.passivate_after").unwrap(), "did you mean sharding.passivate_after?");
+    assert_eq!(advice("log.colour_of_lines").unwrap(), "log has level, format");
+    assert_eq!(
+        advice("breaker.call_limit").unwrap(),
+        "the sections are node, http, sharding, entity, recovery, journal, log"
+    );
+}
+
+#[test]
+fn an_unknown_variable_is_refused_and_those_of_others_are_not_ours() {
+    let given =
+        given().variable("ABIDE__", "").variable("ABIDE__LOG", "json").variable("ABIDE_PORT", "tcp://1");
+    let faults = given.faults();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].starts_with("ABIDE__:"), "{faults:?}");
+    assert!(faults[1].ends_with("a section, not a key; set log.… instead"), "{faults:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_text_is_a_fault() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut given = given();
+    given.inputs.environment.push(("ABIDE__NODE__NAME".into(), OsString::from_vec(vec![b'a', 0xff])));
+    assert_eq!(given.faults().len(), 1);
+}
+
+#[test]
+fn every_fault_of_syntax_has_its_line() {
+    let faults =
+        given().file("[http]\nlisten = \nmax_body = 1\nmax_body = 2\n[log]\nlevel = \"loud\"\n").faults();
+    assert!(faults.iter().any(|fault| fault.starts_with("abide.toml:2: not TOML:")), "{faults:?}");
+    assert!(
+        faults.iter().any(|fault| fault.starts_with("abide.toml:4: not TOML: duplicate key")),
+        "{faults:?}"
+    );
+    assert!(faults.iter().any(|fault| fault.starts_with("abide.toml:6: log.level = \"loud\"")), "{faults:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault_beside_the_others() {
+    let mut given = given().set("log.level=loud");
+    given.inputs.file = Some("/nowhere/abide.toml".into());
+    let faults = given.faults();
+    assert_eq!(faults.len(), 2);
+    assert!(faults[0].starts_with("/nowhere/abide.toml: cannot be read:"), "{faults:?}");
+}
+
+#[test]
+fn an_empty_file_and_empty_sections_say_nothing_but_a_misspelt_one_does() {
+    assert_eq!(given().file("").config(), Config::default());
+    assert_eq!(given().file("[http]\n[log]\n").config(), Config::default());
+    assert_eq!(given().file("[htpp]\n").faults(), ["abide.toml:1: htpp: unknown key; did you mean http?"]);
+}
+
+#[test]
+fn what_is_in_force_says_where_it_came_from_and_loads_to_the_same() {
+    let config = given()
+        .file("[node]\nname = \"a\"\ndata_dir = 'C:\\a \"b\"'\n")
+        .variable("ABIDE__HTTP__MAX_TIMEOUT", "2h 1ms")
+        .set("sharding.max_active_entities=7")
+        .config();
+    let text = config.to_toml();
+    assert!(text.contains("max_timeout = \"2h 1ms\"  # ABIDE__HTTP__MAX_TIMEOUT\n"), "{text}");
+    assert!(text.contains("max_active_entities = 7  # --set sharding.max_active_entities\n"), "{text}");
+    assert!(text.contains("abide.toml:2\n"), "{text}");
+    assert!(text.contains("\nlanes = 0\n"), "{text}");
+    assert_eq!(given().file(&text).config(), config);
+}
+
+#[test]
+fn the_sample_file_is_the_generated_one_and_loads_to_the_default() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("abide.sample.toml");
+    if std::env::var_os("ABIDE_WRITE_SAMPLE").is_some() {
+        std::fs::write(&path, Config::sample()).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(kept, Config::sample(), "run this test with ABIDE_WRITE_SAMPLE=1 and look at the difference");
+    assert_eq!(given().file(&kept).config(), Config::default());
+}
+
+#[test]
+fn a_tree_changed_by_hand_is_held_to_the_same_rules() {
+    let mut config = Config::default();
+    config.http.max_timeout = Duration::ZERO;
+    config.sharding.lanes = 1025;
+    let errors = config.validate(&given().inputs.stores).expect_err("has faults");
+    let keys: Vec<_> = errors.0.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["http.max_timeout", "sharding.lanes"]);
+    assert!(
+        errors
+            .to_string()
+            .starts_with("the configuration has 2 faults:\n  default: http.max_timeout = \"0s\":")
+    );
+}

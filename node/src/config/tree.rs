@@ -1,0 +1,182 @@
+//! The tree itself: every key with its meaning, its default, its bounds, and what more or less costs.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use abide_persistence::ShardCount;
+
+use super::byte_size::ByteSize;
+use super::rules::{any, name, range};
+use super::schema::tree;
+use super::source::Source;
+use super::value::words;
+
+tree! {
+    /// This node as a whole.
+    node: NodeConfig {
+        /// Name of this node in logs and answers.
+        /// A label only: 1 to 63 letters, digits, `.`, `_` or `-`, the first a letter or a digit.
+        name: String = "abide-1", name;
+
+        /// Directory for everything that this node stores.
+        /// A relative path starts at the working directory. One process at a time may use it.
+        data_dir: PathBuf = "abide-data", any;
+
+        /// Longest time from SIGTERM or Ctrl-C to the end of the process.
+        /// Four fifths of it are for running requests, so those must not be below http.default_timeout; the
+        /// rest is for the journal. Keep it below the patience of whoever sends SIGKILL (Kubernetes: 30s).
+        shutdown_timeout: Duration = "25s", range("1s", "1h");
+    }
+
+    /// The listener for clients.
+    http: HttpConfig {
+        /// Address and port to listen on; port 0 takes a free one.
+        listen: SocketAddr = "127.0.0.1:8080", any;
+
+        /// Deadline of a request that names none in Abide-Timeout-Ms.
+        /// Shorter frees callers of a stuck entity sooner; longer rides out longer pauses of the journal.
+        default_timeout: Duration = "15s", range("1ms", "1day");
+
+        /// Longest deadline that a request may ask for; a longer one is cut to this.
+        /// Longer lets requests of impatient clients occupy max_concurrent_requests for longer.
+        max_timeout: Duration = "2m", range("1ms", "1day");
+
+        /// Largest body of a request; beyond it 413.
+        /// Up to this much memory for each concurrent request.
+        max_body: ByteSize = "1MiB", range("1KiB", "1GiB");
+
+        /// Most requests that are handled at the same time; further ones are refused at once.
+        /// More keeps more work waiting in memory; fewer refuses sooner under a burst.
+        max_concurrent_requests: NonZeroUsize = "4096", range("1", "1000000");
+
+        /// Most open connections; further ones wait in the listen queue of the system.
+        /// Each costs a file descriptor and some 20 kB.
+        max_connections: NonZeroUsize = "8192", range("1", "1000000");
+
+        /// Longest time from the first byte of a request's head to its last.
+        /// Shorter frees connections of clients that send a byte now and then; longer bears bad networks.
+        header_timeout: Duration = "10s", range("100ms", "1h");
+    }
+
+    /// How entities are spread and kept in memory.
+    sharding: ShardingConfig {
+        /// Number of shards; recorded in the journal at its first use, and a mismatch refuses to start.
+        /// More spread load more evenly over a large cluster, and each costs a claim at start.
+        shards: ShardCount = "1024", any;
+
+        /// Tasks that run the shards; 0 means one for each core.
+        /// More than cores gains nothing. Must not be above shards.
+        lanes: usize = "0", range("0", "1024");
+
+        /// Most requests that wait at the door of one lane; further ones are refused at once.
+        /// More rides out longer bursts and lets requests wait longer when a node is too slow.
+        inbox_capacity: NonZeroUsize = "16384", range("1", "16777216");
+
+        /// An entity that nobody asked for this long leaves memory.
+        /// Longer saves recoveries and costs memory.
+        passivate_after: Duration = "2m", range("1s", "365days");
+
+        /// Most entities in memory, approximately; beyond it the least recently used leave. "none": no limit.
+        /// Fewer costs recoveries, more costs memory: their states, and some 100 bytes for each.
+        max_active_entities: Option<NonZeroUsize> = "none", any;
+    }
+
+    /// What holds for each entity.
+    entity: EntityConfig {
+        /// Most requests that one entity holds back while it recovers or waits for the journal.
+        /// More rides out longer pauses of the journal; fewer refuses sooner.
+        stash_capacity: NonZeroUsize = "4096", range("1", "16777216");
+
+        /// First pause before an entity that failed is recovered again; doubles with each further failure.
+        backoff_min: Duration = "200ms", range("1ms", "1h");
+
+        /// Longest pause before an entity that failed is recovered again.
+        /// Longer spares a journal in trouble; shorter heals sooner after it.
+        backoff_max: Duration = "30s", range("1ms", "1day");
+    }
+
+    /// How entities are rebuilt from their events.
+    recovery: RecoveryConfig {
+        /// Most entities that read from the journal at the same time.
+        /// More starts many entities sooner, and leaves the journal less room for writes.
+        max_concurrent: NonZeroUsize = "64", range("1", "65536");
+
+        /// Longest wait of an entity for its turn among them; then its requests fail with outcome "none".
+        permit_timeout: Duration = "30s", range("1ms", "1h");
+
+        /// Longest wait for a page of events; then its requests fail and it tries again after a pause.
+        event_timeout: Duration = "30s", range("1ms", "1h");
+
+        /// Most events that are read at once.
+        /// Larger pages cost memory, max_concurrent times, and hold up other entities of a lane for longer.
+        page_events: NonZeroUsize = "512", range("1", "65536");
+
+        /// Most bytes that are read at once: a page ends after the event that reaches this many.
+        page_bytes: ByteSize = "1MiB", range("1KiB", "1GiB");
+    }
+
+    /// Where events are stored.
+    journal: JournalConfig {
+        /// Journal of all entities: "embedded", "memory", or a name that the host program registered.
+        /// "embedded" is this node's disk, with an fsync before an event is acknowledged; "memory" is for
+        /// tests: it ends with the process.
+        store: String = "embedded", any;
+
+        /// Directory of the embedded journal. A relative path starts at node.data_dir.
+        dir: PathBuf = "journal", any;
+    }
+
+    /// What this node writes to stderr.
+    log: LogConfig {
+        /// Least important level that is written: error, warn, info, debug or trace.
+        level: LogLevel = "info", any;
+
+        /// text for people, json for collectors: one object a line.
+        format: LogFormat = "text", any;
+    }
+}
+
+words! {
+    /// Importance of a line in the log.
+    LogLevel ("\"error\", \"warn\", \"info\", \"debug\" or \"trace\"") {
+        /// Something failed that an operator must look at.
+        Error = "error",
+        /// Something is not as it should be.
+        Warn = "warn",
+        /// Milestones of a node's life.
+        Info = "info",
+        /// What each request does.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// Look of the log.
+    LogFormat ("\"text\" or \"json\"") {
+        /// For people.
+        Text = "text",
+        /// One object a line.
+        Json = "json",
+    }
+}
+
+impl Config {
+    /// Directory of the embedded journal, below `node.data_dir` unless it is absolute.
+    pub fn journal_dir(&self) -> PathBuf {
+        self.node.data_dir.join(&self.journal.dir)
+    }
+
+    /// The part of `node.shutdown_timeout` in which running requests may finish.
+    pub fn request_grace(&self) -> Duration {
+        self.node.shutdown_timeout / 5 * 4
+    }
+
+    /// Where the value of a key came from.
+    pub fn source(&self, key: &str) -> &Source {
+        self.sources.of(key)
+    }
+}

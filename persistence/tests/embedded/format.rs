@@ -1,0 +1,181 @@
+//! The rows of the embedded store, byte for byte.
+//!
+//! `fixtures/embedded-v1.txt` is a whole database: a line `<keyspace> <key> <value>` for each row, in hex.
+//! It never changes once it was released: a new format adds a file.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use abide_persistence::journal::{
+    Batch, Claim, ClaimError, Epoch, Journal, JournalMeta, ReadError, ReadEvents, SnapshotCriteria,
+    SnapshotStore, Write, Writer,
+};
+use abide_persistence::runtime::EmbeddedStore;
+use abide_persistence::testkit::{event, snapshot};
+use abide_persistence::{EntityId, EntityType, PersistenceId, SequenceNr, ShardCount, ShardId};
+use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
+
+use crate::open;
+
+const KEYSPACES: [&str; 4] = ["events", "streams", "snapshots", "meta"];
+const WRITER: Writer = Writer { cluster: 0x0102_0304, incarnation: u128::MAX };
+const SHARD: ShardId = ShardId(258);
+
+fn claim(index: u64) -> Claim {
+    Claim { epoch: Epoch::new(7, index), session: 3 }
+}
+
+fn id(id: &str) -> PersistenceId {
+    PersistenceId::new(EntityType::new("account"), EntityId::new(id).unwrap())
+}
+
+fn meta() -> JournalMeta {
+    JournalMeta {
+        format: 1,
+        shards: ShardCount::new(1024).unwrap(),
+        hash: JournalMeta::HASH.to_owned(),
+        cluster: WRITER.cluster,
+        generation: 7,
+    }
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/embedded-v1.txt")
+}
+
+/// Everything that leaves a row of its own kind.
+async fn write_one_of_each(store: &EmbeddedStore) {
+    assert_eq!(store.replace_meta(None, meta()).await, Ok(true));
+    store.claim(SHARD, claim(9), WRITER).await.unwrap();
+    let append = |persistence_id: PersistenceId, numbers: std::ops::RangeInclusive<u64>| Write::Append {
+        persistence_id,
+        first: SequenceNr(*numbers.start()),
+        events: numbers.map(|number| event(number, b"{}")).collect(),
+    };
+    let writes = [
+        vec![append(id("a"), 1..=2), append(id("ab|ä"), 1..=1), append(id("gone"), 1..=300)],
+        vec![Write::DeleteTo { persistence_id: id("gone"), to: SequenceNr(298) }],
+        vec![append(id("empty"), 1..=2), Write::DeleteTo { persistence_id: id("empty"), to: SequenceNr(2) }],
+    ];
+    for (number, writes) in (1..).zip(writes) {
+        let batch = Batch { shard: SHARD, claim: claim(9), number, writer: WRITER, writes: Arc::new(writes) };
+        store.write(batch).await.unwrap();
+    }
+    store.save(SHARD, id("gone"), snapshot(298, 1_764_000_000_123, b"state")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_format_1_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    load(dir.path(), &fs::read_to_string(fixture()).unwrap());
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.meta().await, Ok(Some(meta())));
+    for (name, numbers, deleted_to) in [
+        ("a", 1..=2, 0),
+        ("ab|ä", 1..=1, 0),
+        ("gone", 299..=300, 298),
+        ("empty", 3..=2, 2),
+        ("abc", 1..=0, 0),
+    ] {
+        let page = store.read(window(name)).await.unwrap();
+        assert_eq!(
+            (page.deleted_to, page.last),
+            (SequenceNr(deleted_to), SequenceNr(*numbers.end())),
+            "{name}"
+        );
+        assert!(page.events.into_iter().eq(numbers.map(|number| event(number, b"{}"))), "{name}");
+    }
+    let loaded = store.load(SHARD, id("gone"), SnapshotCriteria::ANY).await.unwrap();
+    assert_eq!(loaded, Some(snapshot(298, 1_764_000_000_123, b"state")));
+
+    let fenced = store.claim(SHARD, claim(8), WRITER).await;
+    assert!(
+        matches!(fenced, Err(ClaimError::Fenced { held }) if held.claim == claim(9) && held.writer == WRITER)
+    );
+    store.claim(SHARD, claim(10), WRITER).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_format_1_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    write_one_of_each(&store).await;
+    store.close().await;
+    assert_eq!(fs::read_to_string(dir.path().join("abide-journal")).unwrap(), "abide-journal format 1\n");
+    let found = dump(&dir.path().join("db"));
+    assert!(found == fs::read_to_string(fixture()).unwrap(), "the rows are others:\n{found}");
+}
+
+/// Rows that this store never writes: what is read is refused, not guessed.
+#[tokio::test]
+async fn damage_inside_a_stream_is_told() {
+    let text = fs::read_to_string(fixture()).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|row| row.starts_with("events")).collect();
+    let without = |row: &str| text.replace(&format!("{row}\n"), "");
+    // The rows of the events, in order: a 1, a 2, ab|ä 1, gone 299, gone 300.
+    let (key, _) = rows[1].rsplit_once(' ').unwrap();
+    let swapped = text.replace(rows[1], &format!("{key} {}", rows[0].rsplit_once(' ').unwrap().1));
+    let no_event = text.replace(rows[1], &format!("{key} ffff"));
+    let damages = [(without(rows[3]), "gone"), (swapped, "a"), (no_event, "a")];
+    for (text, name) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        load(dir.path(), &text);
+        let store = open(dir.path()).unwrap();
+        let refused = store.read(window(name)).await;
+        assert!(matches!(refused, Err(ReadError::Damaged(_))), "{name}: {refused:?}");
+        store.close().await;
+    }
+}
+
+fn window(name: &str) -> ReadEvents {
+    ReadEvents {
+        shard: SHARD,
+        persistence_id: id(name),
+        from: SequenceNr(1),
+        to: SequenceNr(u64::MAX),
+        max_events: 1_000,
+        max_bytes: usize::MAX,
+        claim: None,
+    }
+}
+
+/// Makes a store of a dump, past the store's own code.
+fn load(dir: &Path, text: &str) {
+    fs::write(dir.join("abide-journal"), "abide-journal format 1\n").unwrap();
+    let db = Database::builder(dir.join("db")).open().unwrap();
+    for name in KEYSPACES {
+        let keyspace = db.keyspace(name, KeyspaceCreateOptions::default).unwrap();
+        for row in text.lines().filter_map(|row| row.strip_prefix(name)?.strip_prefix(' ')) {
+            let (key, value) = row.split_once(' ').unwrap();
+            keyspace.insert(from_hex(key), from_hex(value)).unwrap();
+        }
+    }
+    db.persist(PersistMode::SyncAll).unwrap();
+}
+
+/// All rows of a database, past the store's own code.
+fn dump(db: &Path) -> String {
+    let db = Database::builder(db).open().unwrap();
+    let mut text = String::new();
+    for name in KEYSPACES {
+        assert!(db.keyspace_exists(name), "{name}");
+        let keyspace = db.keyspace(name, KeyspaceCreateOptions::default).unwrap();
+        for row in db.snapshot().iter(&keyspace) {
+            let (key, value) = row.into_inner().unwrap();
+            writeln!(text, "{name} {} {}", to_hex(&key), to_hex(&value)).unwrap();
+        }
+    }
+    assert_eq!(db.keyspace_count(), KEYSPACES.len());
+    text
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
