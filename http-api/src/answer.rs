@@ -15,9 +15,10 @@ pub(crate) fn respond(answer: Answer) -> Result<Response, Problem> {
     match answer.result {
         Ok(Reply::Value(payload)) => Ok(reply(json(payload)?, sequence_nr)),
         Ok(Reply::Nothing) => Ok(nothing(sequence_nr)),
-        Ok(Reply::Rejection(payload)) => {
+        Ok(Reply::Rejection { rejection, outcome }) => {
             let words = "the entity rejected the command; `rejection` has its reason";
-            Err(Problem::new(ProblemKind::Rejected, words).with_json("rejection", json(payload)?))
+            let problem = Problem::new(ProblemKind::Rejected, words).outcome(outcome);
+            Err(problem.with_json("rejection", json(rejection)?))
         }
         Err(failure) => Err(problem_of(*failure)),
     }

@@ -17,7 +17,7 @@ const INCREMENT: &str = r#"{"type":"increment","by":1}"#;
 #[tokio::test]
 async fn a_body_that_is_not_json_is_400() {
     let node = Node::start().await;
-    for body in ["{", "increment", "{\"type\":\"get\",}", "[1 2]", "nul"] {
+    for body in ["{", "increment", "{\"type\":\"get\",}", "[1 2]", "nul", "{\"type\":\"get\"} x"] {
         let problem = node.post(&counter("a"), body).await.is_problem(400, "not-json", "none");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("line 1")), "{problem}");
     }

@@ -352,12 +352,14 @@ fn decode<C: DeserializeOwned + Send + 'static>(body: Body) -> Result<C, Failure
         Body::Json(bytes) => {
             let decoded = catch_unwind(AssertUnwindSafe(|| {
                 let mut json = serde_json::Deserializer::from_slice(&bytes);
-                let command = serde_path_to_error::deserialize(&mut json)?;
-                Ok::<_, serde_path_to_error::Error<serde_json::Error>>(command)
+                let command = serde_path_to_error::deserialize(&mut json)
+                    .map_err(|fault| (fault.path().to_string(), fault.into_inner().to_string()))?;
+                json.end().map_err(|fault| (".".to_owned(), fault.to_string()))?;
+                Ok::<_, (String, String)>(command)
             }));
             match decoded {
                 Ok(Ok(command)) => Ok(command),
-                Ok(Err(fault)) => Err(not_a_command(fault.path().to_string(), fault.inner().to_string())),
+                Ok(Err((path, reason))) => Err(not_a_command(path, reason)),
                 Err(panic) => {
                     Err(Failure::Panicked { what: panic_message(panic.as_ref()), outcome: Outcome::None })
                 }

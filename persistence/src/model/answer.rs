@@ -29,7 +29,13 @@ pub enum Reply {
     /// A reply, or the state that was asked for.
     Value(Payload),
     /// A domain "no".
-    Rejection(Payload),
+    Rejection {
+        /// What the entity said.
+        rejection: Payload,
+        /// Whether the command may have stored events all the same, as a refusal that is to be remembered
+        /// does.
+        outcome: Outcome,
+    },
     /// The command ended without a reply.
     Nothing,
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::actor::PersistentActor;
-use super::answer::{Answer, Failure, Payload, Reply};
+use super::answer::{Answer, Failure, Outcome, Payload, Reply};
 use super::caller::{Caller, Format};
 use super::effect::EffectAnswer;
 use super::event_sourced::{EventSourced, EventSourcedActor};
@@ -105,7 +105,11 @@ impl<A: PersistentActor> Context<'_, A> {
 
     /// Answers with a domain "no".
     pub fn reject(&mut self, rejection: A::Rejection) {
-        self.answer_sender(|format| value(format, rejection).map(Reply::Rejection));
+        // A sender that is shared was given to a handler: something was persisted, or may be.
+        let outcome = if self.sender.is_shared() { Outcome::Unknown } else { Outcome::None };
+        self.answer_sender(|format| {
+            value(format, rejection).map(|rejection| Reply::Rejection { rejection, outcome })
+        });
     }
 
     /// The sender of the command that this code runs for, to be answered later with
@@ -223,7 +227,10 @@ impl<T: EventSourced> Context<'_, EventSourcedActor<T>> {
             (EffectAnswer::Nothing, _) | (_, None) => Ok(Reply::Nothing),
             (EffectAnswer::Reply(reply), Some(format)) => value(format, reply).map(Reply::Value),
             (EffectAnswer::ReplyFrom(reply), Some(format)) => value(format, reply(state)).map(Reply::Value),
-            (EffectAnswer::Reject(rejection), Some(format)) => value(format, rejection).map(Reply::Rejection),
+            (EffectAnswer::Reject(rejection), Some(format)) => value(format, rejection).map(|rejection| {
+                let outcome = if encoded.is_empty() { Outcome::None } else { Outcome::Unknown };
+                Reply::Rejection { rejection, outcome }
+            }),
         };
         let count = encoded.len() as u64;
         if count > 0 {
@@ -262,7 +269,7 @@ pub(crate) fn value<V: Serialize + Send + 'static>(format: Format, value: V) -> 
 pub(crate) fn json<V: Serialize>(value: &V) -> Result<Payload, Failure> {
     serde_json::to_vec(value).map(Payload::Json).map_err(|cause| Failure::AnswerNotEncodable {
         reason: cause.to_string(),
-        outcome: super::Outcome::None,
+        outcome: Outcome::None,
     })
 }
 
@@ -302,6 +309,10 @@ pub(crate) enum Sender {
 impl Sender {
     pub(crate) fn new(caller: Option<Caller>) -> Self {
         caller.map_or(Self::Nobody, |caller| Self::Direct(Some(caller)))
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
     }
 
     /// A second handle to the same sender.

@@ -9,9 +9,12 @@ pub struct Effect<T: EventSourced> {
     pub(crate) answer: EffectAnswer<T>,
 }
 
+/// Computes the reply from the state after the events; a function item costs no allocation.
+type ReplyFrom<T> = Box<dyn FnOnce(&T) -> <T as EventSourced>::Reply + Send>;
+
 pub(crate) enum EffectAnswer<T: EventSourced> {
     Reply(T::Reply),
-    ReplyFrom(Box<dyn FnOnce(&T) -> T::Reply + Send>),
+    ReplyFrom(ReplyFrom<T>),
     Reject(T::Rejection),
     Nothing,
 }

@@ -99,7 +99,7 @@ fn asked<A: PersistentActor>(answer: Answer) -> Asked<A> {
     }
     match answer.result {
         Ok(Reply::Value(payload)) => local(payload),
-        Ok(Reply::Rejection(payload)) => Err(AskError::Rejected(local(payload)?)),
+        Ok(Reply::Rejection { rejection, .. }) => Err(AskError::Rejected(local(rejection)?)),
         Ok(Reply::Nothing) => Err(AskError::NoReply),
         Err(failure) => Err(AskError::Failed(*failure)),
     }

@@ -109,10 +109,10 @@ impl ReplySink for Log {
         let words = match answer.result {
             Ok(Reply::Value(Payload::Local(value))) => *value.downcast::<String>().expect("a string"),
             Ok(Reply::Value(Payload::Json(json))) => String::from_utf8(json).expect("JSON is UTF-8"),
-            Ok(Reply::Rejection(Payload::Local(value))) => {
+            Ok(Reply::Rejection { rejection: Payload::Local(value), .. }) => {
                 format!("no: {}", value.downcast::<String>().expect("a string"))
             }
-            Ok(Reply::Rejection(Payload::Json(_))) => unreachable!("asked for the value itself"),
+            Ok(Reply::Rejection { rejection: Payload::Json(_), .. }) => unreachable!("asked for the value itself"),
             Ok(Reply::Nothing) => "done".to_owned(),
             Err(failure) => format!("failed ({:?}): {failure}", failure.outcome()),
         };
