@@ -55,7 +55,7 @@ fn runtime() -> Runtime {
 fn region_config(journal: &dyn Journal) -> RegionConfig {
     RegionConfig {
         shards: ShardCount::new(1024).unwrap(),
-        lanes: NonZeroUsize::new(2).unwrap(),
+        lanes: std::env::var("LANES").map_or(NonZeroUsize::new(2).unwrap(), |n| n.parse().unwrap()),
         inbox_capacity: 100_000,
         entity: EntitySettings {
             stash_capacity: 4096,
@@ -92,36 +92,31 @@ fn check(asked: CounterAsked) {
     asked.unwrap();
 }
 
-/// Runs `callers` tasks, each doing `each` operations `per_op` at a time, and gives operations a second.
-fn rate<F, Fut>(runtime: &Runtime, callers: usize, each: usize, per_op: usize, op: F) -> f64
+/// Runs `callers` tasks, which do `operations` together, and gives operations a second.
+fn rate<Fut>(runtime: &Runtime, callers: usize, operations: usize, caller: impl Fn(usize) -> Fut) -> f64
 where
-    F: Fn(usize, usize) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = ()> + Send,
+    Fut: Future<Output = ()> + Send + 'static,
 {
     runtime.block_on(async {
         let start = Instant::now();
-        let tasks: Vec<_> = (0..callers)
-            .map(|caller| {
-                let op = op.clone();
-                tokio::spawn(async move {
-                    for n in 0..each {
-                        op(caller, n).await;
-                    }
-                })
-            })
-            .collect();
+        let tasks: Vec<_> = (0..callers).map(|n| tokio::spawn(caller(n))).collect();
         for task in tasks {
             task.await.unwrap();
         }
-        (callers * each * per_op) as f64 / start.elapsed().as_secs_f64()
+        operations as f64 / start.elapsed().as_secs_f64()
     })
+}
+
+/// Which of `ENTITIES` a caller asks next.
+fn pick(caller: usize, n: usize) -> usize {
+    (caller * 7919 + n * 31) % ENTITIES
 }
 
 /// Medians of two measurements taken in turns.
 fn in_turns(mut a: impl FnMut() -> f64, mut b: impl FnMut() -> f64) -> (f64, f64) {
     (a(), b());
     let (mut first, mut second) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..std::env::var("ROUNDS").map_or(ROUNDS, |n| n.parse().unwrap()) {
         first.push(a());
         second.push(b());
     }
@@ -176,22 +171,26 @@ fn asks() {
         }
         (region, Arc::new(entities), Arc::new(task_for_each(ENTITIES)))
     });
-    let pick = |caller: usize, n: usize| (caller * 7919 + n * 31) % ENTITIES;
+    const EACH: usize = 5_000;
 
     let (ours, baseline) = in_turns(
         || {
-            let entities = Arc::clone(&entities);
-            rate(&runtime, CALLERS, 5_000, 1, move |caller, n| {
-                let entity = entities[pick(caller, n)].clone();
-                async move { check(entity.ask(CounterCommand::Get {}).await) }
+            rate(&runtime, CALLERS, CALLERS * EACH, |caller| {
+                let entities = Arc::clone(&entities);
+                async move {
+                    for n in 0..EACH {
+                        check(entities[pick(caller, n)].ask(CounterCommand::Get {}).await);
+                    }
+                }
             })
         },
         || {
-            let mailboxes = Arc::clone(&mailboxes);
-            rate(&runtime, CALLERS, 5_000, 1, move |caller, n| {
-                let mailbox = mailboxes[pick(caller, n)].clone();
+            rate(&runtime, CALLERS, CALLERS * EACH, |caller| {
+                let mailboxes = Arc::clone(&mailboxes);
                 async move {
-                    ask_task(&mailbox).await;
+                    for n in 0..EACH {
+                        ask_task(&mailboxes[pick(caller, n)]).await;
+                    }
                 }
             })
         },
@@ -204,23 +203,33 @@ fn asks() {
     );
 
     const BATCH: usize = 64;
-    let (batched, _) = in_turns(
+    let (batched, baseline) = in_turns(
         || {
-            let (region, entities) = (region.clone(), Arc::clone(&entities));
-            rate(&runtime, CALLERS, 200, BATCH, move |caller, n| {
+            rate(&runtime, CALLERS, CALLERS * EACH, |caller| {
                 let (region, entities) = (region.clone(), Arc::clone(&entities));
                 async move {
-                    let batch: Vec<_> = (0..BATCH)
-                        .map(|at| (entities[pick(caller, n * BATCH + at)].clone(), CounterCommand::Get {}))
-                        .collect();
-                    region.ask_all(batch).await.into_iter().for_each(check);
+                    for start in (0..EACH).step_by(BATCH) {
+                        let batch: Vec<_> = (start..EACH.min(start + BATCH))
+                            .map(|n| (&entities[pick(caller, n)], CounterCommand::Get {}))
+                            .collect();
+                        region.ask_all(batch).await.into_iter().for_each(check);
+                    }
                 }
             })
         },
-        || 0.0,
+        || {
+            rate(&runtime, CALLERS, CALLERS * EACH, |caller| {
+                let mailboxes = Arc::clone(&mailboxes);
+                async move {
+                    for n in 0..EACH {
+                        ask_task(&mailboxes[pick(caller, n)]).await;
+                    }
+                }
+            })
+        },
     );
     show(
-        "in-memory asks, batches of 64, against a task for each entity asked one at a time",
+        "in-memory asks, in batches of 64, against a task for each entity asked one at a time",
         batched,
         baseline,
         2.0,
@@ -243,13 +252,10 @@ fn memory() {
         }
         let before = resident_bytes();
         for start in (0..MILLION).step_by(1000) {
-            let batch: Vec<_> = (start..start + 1000)
-                .map(|n| {
-                    let id = EntityId::new(&format!("x{n:015}")).unwrap();
-                    (region.entity::<EventSourcedActor<Counter>>(id).unwrap(), CounterCommand::Get {})
-                })
+            let entities: Vec<CounterRef> = (start..start + 1000)
+                .map(|n| region.entity(EntityId::new(&format!("x{n:015}")).unwrap()).unwrap())
                 .collect();
-            region.ask_all(batch).await.into_iter().for_each(check);
+            region.ask_all(entities.iter().map(|entity| (entity, CounterCommand::Get {}))).await.into_iter().for_each(check);
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
         let live = region.status().entities as f64;
@@ -268,12 +274,16 @@ fn directory(name: &str) -> PathBuf {
     path
 }
 
-/// Increments by 256 callers over `ENTITIES` entities (or fewer), in commands a second.
+/// Increments, in commands a second.
 fn increments(runtime: &Runtime, entities: &Arc<Vec<CounterRef>>, callers: usize, each: usize) -> f64 {
-    let entities = Arc::clone(entities);
-    rate(runtime, callers, each, 1, move |caller, n| {
-        let entity = entities[(caller * 7919 + n * 31) % entities.len()].clone();
-        async move { check(entity.ask(CounterCommand::Increment { by: 1 }).await) }
+    rate(runtime, callers, callers * each, |caller| {
+        let entities = Arc::clone(entities);
+        async move {
+            for n in 0..each {
+                let entity = &entities[pick(caller, n) % entities.len()];
+                check(entity.ask(CounterCommand::Increment { by: 1 }).await);
+            }
+        }
     })
 }
 

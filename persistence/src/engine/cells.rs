@@ -230,6 +230,7 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
             Some(place) => place,
             None => match Cell::new(id.clone(), turn.now.tick(), &mut self.spare) {
                 Ok(cell) => {
+                    turn.created += 1;
                     let place = self.cells.insert(cell);
                     let cells = &self.cells;
                     self.places.insert_unique(hash.in_shard(), place, |at| {

@@ -71,12 +71,14 @@ pub struct Turn {
     pub answers: Vec<(Caller, Answer)>,
     /// What an operator may want to know, in order.
     pub reports: Vec<Report>,
+    /// How many entities came into memory.
+    pub created: usize,
 }
 
 impl Turn {
     /// An empty turn.
     pub fn new(now: Now, settings: EntitySettings) -> Self {
-        Self { now, settings, answers: Vec::new(), reports: Vec::new() }
+        Self { now, settings, answers: Vec::new(), reports: Vec::new(), created: 0 }
     }
 }
 

@@ -1,22 +1,20 @@
 //! A lane's inbox: many hands put in, one lane takes everything at once.
 //!
-//! A batch costs one lock and at most one wake-up, however long it is; a lane that is awake costs none.
+//! A batch costs one lock and at most one wake-up, however long it is; a lane that is at work is not woken.
 //! Bounded by requests; what the region itself has to say is always let in.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Context, Poll, Waker};
 
 pub(crate) struct Inbox<T> {
     state: Mutex<State<T>>,
-    arrived: Notify,
     capacity: usize,
 }
 
 struct State<T> {
     items: Vec<T>,
-    /// The lane looks at the inbox again before it sleeps.
-    awake: bool,
+    /// Set while the lane sleeps.
+    waker: Option<Waker>,
     closed: bool,
 }
 
@@ -28,8 +26,7 @@ pub(crate) enum NotTaken {
 
 impl<T> Inbox<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        let state = State { items: Vec::new(), awake: false, closed: false };
-        Self { state: Mutex::new(state), arrived: Notify::new(), capacity }
+        Self { state: Mutex::new(State { items: Vec::new(), waker: None, closed: false }), capacity }
     }
 
     /// Puts one in.
@@ -42,7 +39,7 @@ impl<T> Inbox<T> {
             return Err((item, NotTaken::Full));
         }
         state.items.push(item);
-        self.wake(state);
+        wake(state);
         Ok(())
     }
 
@@ -55,7 +52,7 @@ impl<T> Inbox<T> {
         let room = self.capacity.saturating_sub(state.items.len());
         let fits = room.min(items.len());
         state.items.extend(items.drain(..fits));
-        self.wake(state);
+        wake(state);
         if items.is_empty() { Ok(()) } else { Err(NotTaken::Full) }
     }
 
@@ -63,19 +60,19 @@ impl<T> Inbox<T> {
     pub(crate) fn put_always(&self, item: T) {
         let mut state = self.lock();
         state.items.push(item);
-        self.wake(state);
+        wake(state);
     }
 
-    /// Takes everything into an empty vector. The lane counts as awake if there was something: it must
-    /// look again before it sleeps, and [`arrived`](Self::arrived) then ends at once.
-    pub(crate) fn take(&self, into: &mut Vec<T>) {
+    /// Takes everything into an empty vector, or sees to it that the task is woken once there is something.
+    pub(crate) fn poll_take(&self, into: &mut Vec<T>, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        std::mem::swap(&mut state.items, into);
-        state.awake = !into.is_empty();
-        if state.awake {
-            // Stays for the next wait: what comes meanwhile wakes nobody.
-            self.arrived.notify_one();
+        if state.items.is_empty() {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
         }
+        state.waker = None;
+        std::mem::swap(&mut state.items, into);
+        Poll::Ready(())
     }
 
     /// Lets nothing more in and hands out what is left.
@@ -83,10 +80,6 @@ impl<T> Inbox<T> {
         let mut state = self.lock();
         state.closed = true;
         std::mem::take(&mut state.items)
-    }
-
-    pub(crate) async fn arrived(&self) {
-        self.arrived.notified().await;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -97,15 +90,46 @@ impl<T> Inbox<T> {
         self.capacity
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State<T>>) {
-        let sleeps = !std::mem::replace(&mut state.awake, true);
-        drop(state);
-        if sleeps {
-            self.arrived.notify_one();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake<T>(mut state: MutexGuard<'_, State<T>>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_handed_back() {
+        let inbox = Inbox::new(3);
+        assert!(inbox.put(1).is_ok());
+        let mut more = vec![2, 3, 4, 5];
+        assert!(matches!(inbox.put_all(&mut more), Err(NotTaken::Full)));
+        assert_eq!(more, [4, 5]);
+        assert!(matches!(inbox.put(6), Err((6, NotTaken::Full))));
+        inbox.put_always(7);
+        let mut taken = Vec::new();
+        let cx = Context::from_waker(Waker::noop());
+        assert_eq!(inbox.poll_take(&mut taken, &cx), Poll::Ready(()));
+        assert_eq!(taken, [1, 2, 3, 7]);
+        taken.clear();
+        assert_eq!(inbox.poll_take(&mut taken, &cx), Poll::Pending);
+    }
+
+    #[test]
+    fn a_closed_inbox_lets_nothing_in_and_loses_nothing() {
+        let inbox = Inbox::new(3);
+        assert!(inbox.put(1).is_ok());
+        assert_eq!(inbox.close(), [1]);
+        assert!(matches!(inbox.put(2), Err((2, NotTaken::Closed))));
+        assert!(matches!(inbox.put_all(&mut vec![3]), Err(NotTaken::Closed)));
     }
 }

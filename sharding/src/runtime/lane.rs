@@ -21,7 +21,6 @@ use abide_persistence::journal::{
 use abide_persistence::model::{Answer, Failure};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::MissedTickBehavior;
 
 use super::clock::Clock;
 use super::inbox::Inbox;
@@ -164,39 +163,36 @@ impl Lane {
     pub(crate) async fn run(mut self) {
         let inbox = Arc::clone(&self.cx.inbox);
         let mut letters = Vec::new();
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut sweep_due = false;
+        let mut sweep_at = self.turn.now.since_start + SWEEP_EVERY;
+        let mut timer_at = sweep_at;
+        let mut timer = Box::pin(tokio::time::sleep_until(self.cx.clock.instant(timer_at).into()));
         loop {
-            let wake = self.wakes.peek().map(|Reverse((at, ..))| self.cx.clock.instant(*at));
-            let wake = async {
-                match wake {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            // Nothing is acted on here: what has arrived is picked up below, all of it.
-            let (mut stored, mut read) = (None, None);
-            tokio::select! {
-                biased;
-                done = self.store.next(), if !self.store.is_empty() => stored = done,
-                done = self.reads.next(), if !self.reads.is_empty() => read = done,
-                () = inbox.arrived() => {}
-                () = wake => {}
-                _ = sweep.tick() => sweep_due = true,
+            let wake_at = self.wakes.peek().map_or(sweep_at, |Reverse((at, ..))| sweep_at.min(*at));
+            if wake_at != timer_at {
+                timer_at = wake_at;
+                timer.as_mut().reset(self.cx.clock.instant(timer_at).into());
             }
+            // Nothing is acted on here: what has arrived is only picked up.
+            let (mut stored, mut read) = (None, None);
+            std::future::poll_fn(|cx| {
+                let arrived = inbox.poll_take(&mut letters, cx).is_ready();
+                stored = poll_next(&mut self.store, cx);
+                read = poll_next(&mut self.reads, cx);
+                let due = timer.as_mut().poll(cx).is_ready();
+                if arrived || stored.is_some() || read.is_some() || due { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
 
             self.turn.now = self.cx.clock.now();
             while let Some(done) = stored {
                 self.stored(done);
-                stored = ready(&mut self.store);
+                stored = next_ready(&mut self.store);
             }
             while let Some(done) = read {
                 self.page(done);
-                read = ready(&mut self.reads);
+                read = next_ready(&mut self.reads);
             }
             self.wake_up();
-            inbox.take(&mut letters);
             let mut taken = 0;
             for letter in letters.drain(..) {
                 self.open(letter);
@@ -207,7 +203,8 @@ impl Lane {
                     self.turn.now = self.cx.clock.now();
                 }
             }
-            if std::mem::take(&mut sweep_due) {
+            if sweep_at <= self.turn.now.since_start {
+                sweep_at = self.turn.now.since_start + SWEEP_EVERY;
                 self.sweep();
             }
             self.finish_turn();
@@ -228,9 +225,7 @@ impl Lane {
                     return;
                 }
                 let at = self.touch_id(shard);
-                let before = self.shards[at].entities();
                 self.shards[at].deliver(&mut self.turn, &self.cx.registry, delivery, &mut self.actions);
-                self.entities += self.shards[at].entities() - before;
                 self.act(at);
             }
             Letter::Assign { shards, epoch } => {
@@ -295,6 +290,7 @@ impl Lane {
             self.shards[at].flush(&mut self.turn, &mut self.actions);
             self.act(at);
         }
+        self.entities += std::mem::take(&mut self.turn.created);
         if let Some(limit) = self.cx.config.max_active_entities {
             let share = limit.get().div_ceil(self.cx.config.lanes.get());
             while self.entities > share && self.evict() {}
@@ -319,6 +315,9 @@ impl Lane {
 
     /// Begins what a shard wants done.
     fn act(&mut self, at: usize) {
+        if self.actions.is_empty() {
+            return;
+        }
         for action in self.actions.drain(..) {
             match action {
                 Action::Claim(claim) => {
@@ -422,13 +421,18 @@ impl Lane {
     }
 }
 
-/// The next result that is there already.
-fn ready<F: Future>(futures: &mut FuturesUnordered<F>) -> Option<F::Output> {
-    let mut cx = Context::from_waker(std::task::Waker::noop());
-    match futures.poll_next_unpin(&mut cx) {
+/// The next result that is there, if any.
+fn poll_next<F: Future>(futures: &mut FuturesUnordered<F>, cx: &mut Context<'_>) -> Option<F::Output> {
+    // An empty set says so without remembering who asked; what is pushed later is polled in the next turn.
+    match futures.poll_next_unpin(cx) {
         Poll::Ready(done) => done,
         Poll::Pending => None,
     }
+}
+
+/// The same outside of a poll: nobody is woken later, the next poll registers again.
+fn next_ready<F: Future>(futures: &mut FuturesUnordered<F>) -> Option<F::Output> {
+    poll_next(futures, &mut Context::from_waker(std::task::Waker::noop()))
 }
 
 fn late(what: &str, limit: Duration) -> ReadError {

@@ -73,16 +73,16 @@ impl<A: PersistentActor> EntityRef<A> {
 impl Region {
     /// Sends many commands at once and waits for all replies, in the order of the commands. What many
     /// single asks cost in locks and wake-ups is paid once for each lane.
-    pub async fn ask_all<A: PersistentActor>(
+    pub async fn ask_all<'a, A: PersistentActor>(
         &self,
-        commands: impl IntoIterator<Item = (EntityRef<A>, A::Command), IntoIter: ExactSizeIterator>,
+        commands: impl IntoIterator<Item = (&'a EntityRef<A>, A::Command), IntoIter: ExactSizeIterator>,
     ) -> Vec<Asked<A>> {
         let commands = commands.into_iter();
         let (all, waiting) = AskAll::new(commands.len());
         self.send_all(commands.enumerate().map(|(at, (entity, command))| {
             let sink: Arc<_> = waiting.clone();
             let caller = Caller::new(sink, at as u64, Format::Local);
-            (entity.address, Message::Command(Body::Local(Box::new(command) as Box<dyn Any + Send>)), caller)
+            (&entity.address, Message::Command(Body::Local(Box::new(command) as Box<dyn Any + Send>)), caller)
         }));
         drop(waiting);
         all.await.into_iter().map(asked::<A>).collect()

@@ -201,7 +201,7 @@ impl Region {
         caller: Option<Caller>,
         deadline: Option<Duration>,
     ) {
-        let (shard, letter) = self.letter(to.clone(), message, caller, deadline);
+        let (shard, letter) = self.letter(to, message, caller, deadline);
         let (inbox, _) = &self.0.lanes[self.lane(shard)];
         if let Err((letter, why)) = inbox.put(letter) {
             refuse(letter, &why, inbox.capacity());
@@ -219,7 +219,7 @@ impl Region {
         }
     }
 
-    pub(crate) fn send_all(&self, requests: impl Iterator<Item = (Address, Message<Body>, Caller)>) {
+    pub(crate) fn send_all<'a>(&self, requests: impl Iterator<Item = (&'a Address, Message<Body>, Caller)>) {
         let mut by_lane: Vec<Vec<Letter>> = Vec::new();
         by_lane.resize_with(self.0.lanes.len(), Vec::new);
         for (to, message, caller) in requests {
@@ -278,7 +278,7 @@ impl Region {
 
     fn letter(
         &self,
-        to: Address,
+        to: &Address,
         message: Message<Body>,
         caller: Option<Caller>,
         deadline: Option<Duration>,
@@ -287,7 +287,7 @@ impl Region {
         let delivery = Delivery {
             entity_type: to.type_index,
             hash: to.hash,
-            id: to.persistence_id.id,
+            id: to.persistence_id.id.clone(),
             message,
             caller,
             deadline,
