@@ -10,12 +10,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use abide::demo::{Counter, CounterCommand, CounterRejection, Value};
@@ -55,7 +53,7 @@ fn runtime() -> Runtime {
 fn region_config(journal: &dyn Journal) -> RegionConfig {
     RegionConfig {
         shards: ShardCount::new(1024).unwrap(),
-        lanes: std::env::var("LANES").map_or(NonZeroUsize::new(2).unwrap(), |n| n.parse().unwrap()),
+        lanes: NonZeroUsize::new(8).unwrap(),
         inbox_capacity: 100_000,
         entity: EntitySettings {
             stash_capacity: 4096,
@@ -116,7 +114,7 @@ fn pick(caller: usize, n: usize) -> usize {
 fn in_turns(mut a: impl FnMut() -> f64, mut b: impl FnMut() -> f64) -> (f64, f64) {
     (a(), b());
     let (mut first, mut second) = (Vec::new(), Vec::new());
-    for _ in 0..std::env::var("ROUNDS").map_or(ROUNDS, |n| n.parse().unwrap()) {
+    for _ in 0..ROUNDS {
         first.push(a());
         second.push(b());
     }
@@ -357,7 +355,87 @@ fn hot() {
     let _ = std::fs::remove_dir_all(&at);
 }
 
+/// What one would write by hand for durability alone: append to a file, sync for all that wait, answer.
+async fn log_handler(
+    axum::extract::State(log): axum::extract::State<mpsc::Sender<(bytes::Bytes, oneshot::Sender<()>)>>,
+    body: bytes::Bytes,
+) -> &'static str {
+    let (done, stored) = oneshot::channel();
+    log.send((body, done)).await.unwrap();
+    stored.await.unwrap();
+    "{\"value\":1}"
+}
+
+fn start_log(path: &Path) -> mpsc::Sender<(bytes::Bytes, oneshot::Sender<()>)> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path.join("log")).unwrap();
+    let (log, mut lines) = mpsc::channel::<(bytes::Bytes, oneshot::Sender<()>)>(4096);
+    std::thread::spawn(move || {
+        let mut batch = Vec::new();
+        let mut buffer = Vec::new();
+        while lines.blocking_recv_many(&mut batch, 1024) > 0 {
+            buffer.clear();
+            batch.iter().for_each(|(line, _)| buffer.extend_from_slice(line));
+            file.write_all(&buffer).unwrap();
+            file.sync_data().unwrap();
+            batch.drain(..).for_each(|(_, done)| done.send(()).unwrap());
+        }
+    });
+    log
+}
+
 fn http() {
-    println!("http: see below");
-    let _ = (HashMap::<u8, u8>::new(), AtomicU64::new(0).load(Ordering::Relaxed));
+    let at = directory("http");
+    let runtime = runtime();
+    let load = |runtime: &Runtime, address: std::net::SocketAddr| {
+        let url = format!("http://{address}");
+        let args = ["bench", "--quiet", "--connections", "64", "--requests", "60000", "--url", &url];
+        let args = <abide::bench::BenchArgs as abide_bench_args::Parse>::parse(args);
+        runtime.block_on(async {
+            let summary = abide::bench::run(args).await.unwrap();
+            assert_eq!(summary.failed, 0, "{summary}");
+            summary.succeeded_per_second
+        })
+    };
+    let (node, baseline) = runtime.block_on(async {
+        let config = abide::config::Config::load(&abide::config::Inputs {
+            flags: vec![
+                abide::config::Override::new("http.listen", "127.0.0.1:0", "bench"),
+                abide::config::Override::new("node.data_dir", at.display(), "bench"),
+            ],
+            stores: vec!["embedded".to_owned()],
+            ..Default::default()
+        });
+        let app = abide::demo::register(abide::App::default());
+        let node = abide::Node::start(app, &config.unwrap()).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let baseline = listener.local_addr().unwrap();
+        let handler = axum::routing::post(log_handler).get(|| async { "ok" });
+        let router = axum::Router::new().fallback(handler).with_state(start_log(&at));
+        let serve = abide::http::serve(listener, router, abide::http::ServeConfig::default(), std::future::pending());
+        tokio::spawn(serve);
+        (node, baseline)
+    });
+    let (ours, by_hand) = in_turns(|| load(&runtime, node.http()), || load(&runtime, baseline));
+    show(
+        "durable commands over HTTP, 64 keep-alive connections, against a handler that only group-commits to a file",
+        ours,
+        by_hand,
+        0.6,
+    );
+    runtime.block_on(node.shutdown());
+    let _ = std::fs::remove_dir_all(&at);
+}
+
+mod abide_bench_args {
+    /// The options of `abide bench`, as its command line would read them.
+    pub(super) trait Parse: clap::Args {
+        fn parse<const N: usize>(args: [&str; N]) -> Self {
+            let command = <Self as clap::Args>::augment_args(clap::Command::new("bench"));
+            let matches = command.get_matches_from(args);
+            <Self as clap::FromArgMatches>::from_arg_matches(&matches).unwrap()
+        }
+    }
+
+    impl Parse for abide::bench::BenchArgs {}
 }

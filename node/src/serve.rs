@@ -28,6 +28,8 @@ use crate::config::Config;
 use crate::journals::{self, JournalError};
 use crate::telemetry;
 
+const LANES_A_CORE: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+
 /// Why a node did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -225,10 +227,12 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 fn region_config(config: &Config, journal: JournalLimits) -> RegionConfig {
+    // Some more than cores, so that two senders rarely meet at one.
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let lanes = cores.saturating_mul(LANES_A_CORE).min(NonZeroUsize::new(config.sharding.shards.get() as usize).unwrap_or(cores));
     RegionConfig {
         shards: config.sharding.shards,
-        lanes: NonZeroUsize::new(config.sharding.lanes).unwrap_or(cores),
+        lanes: NonZeroUsize::new(config.sharding.lanes).unwrap_or(lanes),
         inbox_capacity: config.sharding.inbox_capacity.get(),
         entity: EntitySettings {
             stash_capacity: config.entity.stash_capacity.get(),

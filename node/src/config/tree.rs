@@ -66,8 +66,8 @@ tree! {
         /// More spread load more evenly over a large cluster, and each costs a claim at start.
         shards: ShardCount = "1024", any;
 
-        /// Tasks that run the shards; 0 means one for each core.
-        /// More than cores gains nothing. Must not be above shards.
+        /// Lanes that run the shards; 0 means four for each core.
+        /// Fewer make senders wait for each other, more gain nothing. Must not be above shards.
         lanes: usize = "0", range("0", "1024");
 
         /// Most requests that wait at the door of one lane; further ones are refused at once.

@@ -77,7 +77,11 @@ impl<A: PersistentActor> Cell<A> {
 
     /// A request has arrived.
     pub(crate) fn deliver(&mut self, turn: &mut Turn, spare: &mut Spare<A>, request: Request<A>) -> Wants {
-        self.touched = turn.now.tick();
+        // Written only when it changes: a line that is only read stays in the caches of all cores.
+        let tick = turn.now.tick();
+        if self.touched != tick {
+            self.touched = tick;
+        }
         if let Some(work) = &mut self.work
             && !(work.takes_requests() && work.stash.is_empty())
         {

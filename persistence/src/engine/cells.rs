@@ -93,7 +93,7 @@ pub trait EntityStore: Send {
         &mut self,
         turn: &mut Turn,
         hash: PersistenceIdHash,
-        id: EntityId,
+        id: &EntityId,
         message: Message<Body>,
         caller: Option<Caller>,
         deadline: Option<Duration>,
@@ -209,7 +209,7 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
         &mut self,
         turn: &mut Turn,
         hash: PersistenceIdHash,
-        id: EntityId,
+        id: &EntityId,
         message: Message<Body>,
         caller: Option<Caller>,
         deadline: Option<Duration>,
@@ -225,7 +225,7 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
             },
         };
         let request = Request { message, caller, deadline };
-        let found = self.find(hash, &id);
+        let found = self.find(hash, id);
         let place = match found {
             Some(place) => place,
             None => match Cell::new(id.clone(), turn.now.tick(), &mut self.spare) {
@@ -239,7 +239,7 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
                     place
                 }
                 Err(what) => {
-                    let id = PersistenceId::new(A::TYPE, id);
+                    let id = PersistenceId::new(A::TYPE, id.clone());
                     turn.reports.push(Report::Panicked { id, what: what.clone() });
                     request.sender().fail(turn, || Failure::Panicked { what, outcome: Outcome::None });
                     return None;

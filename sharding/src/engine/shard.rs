@@ -31,13 +31,13 @@ use super::registry::{Registry, TypeIndex};
 
 /// A request on its way to an entity of this shard.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct Delivery<'a> {
     /// The entity's type.
     pub entity_type: TypeIndex,
     /// Hash of its persistence id.
     pub hash: PersistenceIdHash,
-    /// Its id.
-    pub id: EntityId,
+    /// Its id; copied only if the entity is not in memory yet.
+    pub id: &'a EntityId,
     /// What is asked.
     pub message: Message<Body>,
     /// Who is to be answered.
@@ -219,7 +219,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn,
         registry: &Registry,
-        delivery: Delivery,
+        delivery: Delivery<'_>,
         actions: &mut Vec<Action>,
     ) {
         let Delivery { entity_type, hash, id, message, caller, deadline } = delivery;
@@ -370,6 +370,13 @@ impl Shard {
             *retry_at = None;
             actions.push(Action::Claim(*claim));
         }
+    }
+
+    /// Whether [`flush`](Self::flush) would find something to do.
+    pub fn wants_flush(&self) -> bool {
+        self.is_held()
+            && (!self.loads.is_empty()
+                || (self.in_flight.is_none() && !(self.dirty.is_empty() && self.again.is_empty())))
     }
 
     /// Sends off what can be: reads, and the next batch if none is in flight.

@@ -1,20 +1,19 @@
-//! A lane's inbox: many hands put in, one lane takes everything at once.
+//! What waits at a lane: many hands put in, whoever runs the lane takes.
 //!
-//! A batch costs one lock and at most one wake-up, however long it is; a lane that is at work is not woken.
 //! Bounded by requests; what the region itself has to say is always let in.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 pub(crate) struct Inbox<T> {
     state: Mutex<State<T>>,
+    /// The number of items, to be looked at without the lock.
+    len: AtomicUsize,
     capacity: usize,
 }
 
 struct State<T> {
     items: Vec<T>,
-    /// Set while the lane sleeps.
-    waker: Option<Waker>,
     closed: bool,
 }
 
@@ -26,21 +25,7 @@ pub(crate) enum NotTaken {
 
 impl<T> Inbox<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::new(State { items: Vec::new(), waker: None, closed: false }), capacity }
-    }
-
-    /// Puts one in.
-    pub(crate) fn put(&self, item: T) -> Result<(), (T, NotTaken)> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err((item, NotTaken::Closed));
-        }
-        if state.items.len() >= self.capacity {
-            return Err((item, NotTaken::Full));
-        }
-        state.items.push(item);
-        wake(state);
-        Ok(())
+        Self { state: Mutex::new(State { items: Vec::new(), closed: false }), len: AtomicUsize::new(0), capacity }
     }
 
     /// Puts in as many as there is room for; the rest stays in `items`.
@@ -52,7 +37,7 @@ impl<T> Inbox<T> {
         let room = self.capacity.saturating_sub(state.items.len());
         let fits = room.min(items.len());
         state.items.extend(items.drain(..fits));
-        wake(state);
+        self.count(&state);
         if items.is_empty() { Ok(()) } else { Err(NotTaken::Full) }
     }
 
@@ -60,30 +45,37 @@ impl<T> Inbox<T> {
     pub(crate) fn put_always(&self, item: T) {
         let mut state = self.lock();
         state.items.push(item);
-        wake(state);
+        self.count(&state);
     }
 
-    /// Takes everything into an empty vector, or sees to it that the task is woken once there is something.
-    pub(crate) fn poll_take(&self, into: &mut Vec<T>, cx: &Context<'_>) -> Poll<()> {
+    /// Takes up to `most`, the oldest first, into an empty vector. `false` if some are left.
+    pub(crate) fn take(&self, into: &mut Vec<T>, most: usize) -> bool {
         let mut state = self.lock();
-        if state.items.is_empty() {
-            state.waker = Some(cx.waker().clone());
-            return Poll::Pending;
+        if state.items.len() <= most {
+            std::mem::swap(&mut state.items, into);
+        } else {
+            into.extend(state.items.drain(..most));
         }
-        state.waker = None;
-        std::mem::swap(&mut state.items, into);
-        Poll::Ready(())
+        self.count(&state);
+        state.items.is_empty()
+    }
+
+    /// Whether nothing waits. Sequentially consistent with the lock of the lane: see [`door`](super::door).
+    pub(crate) fn is_idle(&self) -> bool {
+        self.len.load(Ordering::SeqCst) == 0
     }
 
     /// Lets nothing more in and hands out what is left.
     pub(crate) fn close(&self) -> Vec<T> {
         let mut state = self.lock();
         state.closed = true;
-        std::mem::take(&mut state.items)
+        let left = std::mem::take(&mut state.items);
+        self.count(&state);
+        left
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().items.len()
+        self.len.load(Ordering::Relaxed)
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -93,13 +85,9 @@ impl<T> Inbox<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn wake<T>(mut state: MutexGuard<'_, State<T>>) {
-    let waker = state.waker.take();
-    drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
+    fn count(&self, state: &State<T>) {
+        self.len.store(state.items.len(), Ordering::SeqCst);
     }
 }
 
@@ -110,26 +98,25 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_handed_back() {
         let inbox = Inbox::new(3);
-        assert!(inbox.put(1).is_ok());
+        assert!(inbox.put_all(&mut vec![1]).is_ok());
         let mut more = vec![2, 3, 4, 5];
         assert!(matches!(inbox.put_all(&mut more), Err(NotTaken::Full)));
         assert_eq!(more, [4, 5]);
-        assert!(matches!(inbox.put(6), Err((6, NotTaken::Full))));
+        assert!(matches!(inbox.put_all(&mut vec![6]), Err(NotTaken::Full)));
         inbox.put_always(7);
         let mut taken = Vec::new();
-        let cx = Context::from_waker(Waker::noop());
-        assert_eq!(inbox.poll_take(&mut taken, &cx), Poll::Ready(()));
-        assert_eq!(taken, [1, 2, 3, 7]);
+        assert!(!inbox.take(&mut taken, 3));
+        assert_eq!(taken, [1, 2, 3]);
         taken.clear();
-        assert_eq!(inbox.poll_take(&mut taken, &cx), Poll::Pending);
+        assert!(inbox.take(&mut taken, 3) && inbox.is_idle());
+        assert_eq!(taken, [7]);
     }
 
     #[test]
     fn a_closed_inbox_lets_nothing_in_and_loses_nothing() {
         let inbox = Inbox::new(3);
-        assert!(inbox.put(1).is_ok());
+        assert!(inbox.put_all(&mut vec![1]).is_ok());
         assert_eq!(inbox.close(), [1]);
-        assert!(matches!(inbox.put(2), Err((2, NotTaken::Closed))));
         assert!(matches!(inbox.put_all(&mut vec![3]), Err(NotTaken::Closed)));
     }
 }

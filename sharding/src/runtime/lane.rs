@@ -1,8 +1,9 @@
-//! A lane: one task that runs many shards, in batches.
+//! A lane: many shards, run in batches by whoever holds it.
 //!
-//! Each turn takes everything from the inbox and everything that the journal has answered, runs the
-//! entities' code inline, then hands on what the touched shards want written, and delivers the answers.
-//! While a batch of a shard is being written the next one gathers: group commit, never a timer.
+//! A turn handles what has arrived, runs the entities' code inline, then hands on what the touched shards
+//! want written, and delivers the answers. While a batch of a shard is being written the next one gathers:
+//! group commit, never a timer. Turns are taken by senders (see [`door`](super::door)) and by the lane's own
+//! task, which alone waits for the journal and the clock.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -24,14 +25,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clock::Clock;
 use super::inbox::Inbox;
-use super::region::{RegionConfig, Stopped};
+use super::region::{Address, RegionConfig, Request, Stopped};
 use crate::engine::registry::Registry;
 use crate::engine::shard::{Action, Delivery, Lost, Place, Shard};
 
 /// What comes to a lane.
 pub(crate) enum Letter {
-    /// A request for an entity of a shard.
-    Deliver { shard: ShardId, delivery: Delivery },
+    /// A request for an entity.
+    Deliver(Request<Address>),
     /// Shards become this node's.
     Assign { shards: Vec<ShardId>, epoch: Epoch },
     /// Finish and end.
@@ -57,13 +58,12 @@ pub(crate) struct LaneContext {
     pub(crate) registry: Arc<Registry>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) permits: Arc<Semaphore>,
-    pub(crate) inbox: Arc<Inbox<Letter>>,
     pub(crate) stats: Arc<LaneStats>,
-    pub(crate) stopped: Arc<watch::Sender<Option<Stopped>>>,
+    pub(crate) stopped: watch::Sender<Option<Stopped>>,
 }
 
 /// Letters taken at once. More would only delay the first of them.
-const LETTERS_A_TURN: usize = 1024;
+pub(crate) const LETTERS_A_TURN: usize = 1024;
 /// Pause between two looks at idle entities and deadlines.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// A sweep looks at one part of the entities, so that no sweep takes long.
@@ -84,6 +84,16 @@ pub(crate) struct Lane {
     entities: usize,
     /// Who holds what has changed in this turn.
     count_shards: bool,
+    /// Something was begun that the lane's task does not know of yet.
+    news: bool,
+    /// Room for letters, kept from turn to turn.
+    letters: Vec<Letter>,
+    sweep_at: Duration,
+    timer_at: Duration,
+    timer: Pin<Box<tokio::time::Sleep>>,
+    answered: metrics::Counter,
+    persisted: metrics::Counter,
+    batches: metrics::Histogram,
     stopping: bool,
 }
 
@@ -143,6 +153,7 @@ impl Lane {
         let shards = cx.config.shards.all().filter(|shard| shard.0 as usize % lanes == cx.index);
         let shards: Vec<Shard> = shards.map(|shard| Shard::new(shard, cx.writer)).collect();
         let turn = Turn::new(cx.clock.now(), cx.config.entity);
+        let sweep_at = turn.now.since_start + SWEEP_EVERY;
         Self {
             is_touched: vec![false; shards.len()],
             shards,
@@ -155,82 +166,92 @@ impl Lane {
             evict_hand: 0,
             entities: 0,
             count_shards: false,
+            news: false,
+            letters: Vec::new(),
+            sweep_at,
+            timer_at: sweep_at,
+            timer: Box::pin(tokio::time::sleep_until(cx.clock.instant(sweep_at).into())),
+            answered: metrics::counter!("abide_answers_total"),
+            persisted: metrics::counter!("abide_events_persisted_total"),
+            batches: metrics::histogram!("abide_batch_events"),
             stopping: false,
             cx,
         }
     }
 
-    pub(crate) async fn run(mut self) {
-        let inbox = Arc::clone(&self.cx.inbox);
-        let mut letters = Vec::new();
-        let mut sweep_at = self.turn.now.since_start + SWEEP_EVERY;
-        let mut timer_at = sweep_at;
-        let mut timer = Box::pin(tokio::time::sleep_until(self.cx.clock.instant(timer_at).into()));
-        loop {
-            let wake_at = self.wakes.peek().map_or(sweep_at, |Reverse((at, ..))| sweep_at.min(*at));
-            if wake_at != timer_at {
-                timer_at = wake_at;
-                timer.as_mut().reset(self.cx.clock.instant(timer_at).into());
-            }
-            // Nothing is acted on here: what has arrived is only picked up.
-            let (mut stored, mut read) = (None, None);
-            std::future::poll_fn(|cx| {
-                let arrived = inbox.poll_take(&mut letters, cx).is_ready();
-                stored = poll_next(&mut self.store, cx);
-                read = poll_next(&mut self.reads, cx);
-                let due = timer.as_mut().poll(cx).is_ready();
-                if arrived || stored.is_some() || read.is_some() || due { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
+    /// Handles requests on the spot, and does what follows from them.
+    pub(crate) fn handle<'a>(&mut self, requests: impl Iterator<Item = Request<&'a Address>>) {
+        self.turn.now.since_start = self.cx.clock.since_start();
+        requests.for_each(|request| self.deliver(request));
+        self.finish_turn();
+    }
 
-            self.turn.now = self.cx.clock.now();
-            while let Some(done) = stored {
-                self.stored(done);
-                stored = next_ready(&mut self.store);
-            }
-            while let Some(done) = read {
-                self.page(done);
-                read = next_ready(&mut self.reads);
-            }
-            self.wake_up();
-            let mut taken = 0;
+    /// Handles what lies in the inbox. `false` if there is more than one turn may take.
+    pub(crate) fn empty(&mut self, inbox: &Inbox<Letter>) -> bool {
+        let mut letters = std::mem::take(&mut self.letters);
+        let all = inbox.take(&mut letters, LETTERS_A_TURN);
+        if !letters.is_empty() {
+            self.turn.now.since_start = self.cx.clock.since_start();
             for letter in letters.drain(..) {
                 self.open(letter);
-                taken += 1;
-                if taken % LETTERS_A_TURN == 0 {
-                    self.finish_turn();
-                    tokio::task::yield_now().await;
-                    self.turn.now = self.cx.clock.now();
-                }
             }
-            if sweep_at <= self.turn.now.since_start {
-                sweep_at = self.turn.now.since_start + SWEEP_EVERY;
+            self.finish_turn();
+        }
+        self.letters = letters;
+        all
+    }
+
+    /// Whether something was begun that the lane's task must wait for.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// The lane's task: waits for the journal and the clock. Ends once the lane was told to stop and its
+    /// writes are through.
+    pub(crate) fn poll(&mut self, inbox: &Inbox<Letter>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.turn.now.since_start = self.cx.clock.since_start();
+            while let Some(done) = poll_next(&mut self.store, cx) {
+                self.stored(done);
+            }
+            while let Some(done) = poll_next(&mut self.reads, cx) {
+                self.page(done);
+            }
+            self.wake_up();
+            if self.sweep_at <= self.turn.now.since_start {
+                self.sweep_at = self.turn.now.since_start + SWEEP_EVERY;
                 self.sweep();
             }
             self.finish_turn();
+            if !self.empty(inbox) {
+                // Others get a turn before the rest.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if self.stopping && self.store.is_empty() && !self.shards.iter().any(Shard::is_writing) {
-                break;
+                self.leave(inbox);
+                return Poll::Ready(());
+            }
+            let wake_at = self.wakes.peek().map_or(self.sweep_at, |Reverse((at, ..))| self.sweep_at.min(*at));
+            if wake_at != self.timer_at {
+                self.timer_at = wake_at;
+                self.timer.as_mut().reset(self.cx.clock.instant(wake_at).into());
+            }
+            // What was begun in this round must be polled once before anybody sleeps.
+            if !self.take_news() && self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
             }
         }
-        self.leave();
     }
 
     fn open(&mut self, letter: Letter) {
         match letter {
-            Letter::Deliver { shard, delivery } => {
-                if self.stopping {
-                    let refused =
-                        delivery.caller.map(|caller| (caller, Answer::failed(Failure::ShuttingDown)));
-                    self.turn.answers.extend(refused);
-                    return;
-                }
-                let at = self.touch_id(shard);
-                self.shards[at].deliver(&mut self.turn, &self.cx.registry, delivery, &mut self.actions);
-                self.act(at);
+            Letter::Deliver(Request { to, shard, message, caller, deadline }) => {
+                self.deliver(Request { to: &to, shard, message, caller, deadline });
             }
             Letter::Assign { shards, epoch } => {
                 for shard in shards {
-                    let at = self.touch_id(shard);
+                    let at = self.place(shard);
                     self.shards[at].assign(&mut self.turn, epoch, &mut self.actions);
                     self.act(at);
                 }
@@ -240,8 +261,20 @@ impl Lane {
         }
     }
 
+    fn deliver(&mut self, request: Request<&Address>) {
+        let Request { to, shard, message, caller, deadline } = request;
+        if self.stopping {
+            let refused = caller.map(|caller| (caller, Answer::failed(Failure::ShuttingDown)));
+            return self.turn.answers.extend(refused);
+        }
+        let at = self.place(shard);
+        let id = &to.persistence_id().id;
+        let delivery = Delivery { entity_type: to.type_index, hash: to.hash, id, message, caller, deadline };
+        self.shards[at].deliver(&mut self.turn, &self.cx.registry, delivery, &mut self.actions);
+        self.act(at);
+    }
+
     fn stored(&mut self, StoreDone { shard: at, claim, result }: StoreDone) {
-        self.touch(at);
         match result {
             Done::Claimed(result) => {
                 if let Err(error) = &result {
@@ -252,7 +285,7 @@ impl Lane {
             }
             Done::Written { number, events, result } => {
                 match &result {
-                    Ok(()) => metrics::counter!("abide_events_persisted_total").increment(events as u64),
+                    Ok(()) => self.persisted.increment(events as u64),
                     Err(error) => {
                         metrics::counter!("abide_batches_failed_total").increment(1);
                         tracing::error!(claim = %claim, batch = number, %error, "a batch was not acknowledged");
@@ -266,7 +299,6 @@ impl Lane {
 
     fn page(&mut self, done: ReadDone) {
         let ReadDone { shard: at, place, life, claim, page, permit } = done;
-        self.touch(at);
         self.shards[at].read(&mut self.turn, place, life, claim, page, &mut self.actions);
         drop(permit);
         self.act(at);
@@ -277,7 +309,6 @@ impl Lane {
             && *due <= self.turn.now.since_start
             && let Some(Reverse((_, at, place))) = self.wakes.pop()
         {
-            self.touch(at);
             self.shards[at].wake(&mut self.turn, place, &mut self.actions);
             self.act(at);
         }
@@ -285,39 +316,56 @@ impl Lane {
 
     /// Ends a turn: what the touched shards want is begun, who has an answer gets it.
     fn finish_turn(&mut self) {
-        for at in std::mem::take(&mut self.touched) {
+        let mut next = 0;
+        while let Some(&at) = self.touched.get(next) {
+            next += 1;
             self.is_touched[at] = false;
+            self.turn.now = self.cx.clock.now();
             self.shards[at].flush(&mut self.turn, &mut self.actions);
             self.act(at);
         }
+        self.touched.clear();
         self.entities += std::mem::take(&mut self.turn.created);
         if let Some(limit) = self.cx.config.max_active_entities {
             let share = limit.get().div_ceil(self.cx.config.lanes.get());
             while self.entities > share && self.evict() {}
         }
-        if std::mem::take(&mut self.count_shards) {
-            let count = |holds: fn(&Shard) -> bool| self.shards.iter().filter(|shard| holds(shard)).count();
-            self.cx.stats.shards_held.store(count(Shard::is_held), Ordering::Relaxed);
-            self.cx.stats.shards_assigned.store(count(Shard::is_assigned), Ordering::Relaxed);
-            self.cx.stats.shards_lost.store(count(Shard::is_lost), Ordering::Relaxed);
+        // A turn that only reads leaves nothing to tell; others' caches keep what it does not write.
+        if next > 0 || self.count_shards {
+            self.tell_stats();
+            self.count_shards = false;
         }
-        self.cx.stats.entities.store(self.entities, Ordering::Relaxed);
-        self.cx.stats.recoveries.store(self.reads.len(), Ordering::Relaxed);
         let answered = self.turn.answers.len() as u64;
         for (caller, answer) in self.turn.answers.drain(..) {
             caller.answer(answer);
         }
         if answered > 0 {
-            metrics::counter!("abide_answers_total").increment(answered);
+            self.answered.increment(answered);
         }
-        self.turn.reports.drain(..).for_each(tell);
+        self.turn.reports.drain(..).for_each(report);
+    }
+
+    fn tell_stats(&self) {
+        let count = |holds: fn(&Shard) -> bool| self.shards.iter().filter(|shard| holds(shard)).count();
+        let stats = &self.cx.stats;
+        if self.count_shards {
+            stats.shards_held.store(count(Shard::is_held), Ordering::Relaxed);
+            stats.shards_assigned.store(count(Shard::is_assigned), Ordering::Relaxed);
+            stats.shards_lost.store(count(Shard::is_lost), Ordering::Relaxed);
+        }
+        stats.entities.store(self.entities, Ordering::Relaxed);
+        stats.recoveries.store(self.reads.len(), Ordering::Relaxed);
     }
 
     /// Begins what a shard wants done.
     fn act(&mut self, at: usize) {
+        if self.shards[at].wants_flush() {
+            self.touch(at);
+        }
         if self.actions.is_empty() {
             return;
         }
+        self.news = true;
         for action in self.actions.drain(..) {
             match action {
                 Action::Claim(claim) => {
@@ -327,7 +375,7 @@ impl Lane {
                 Action::Write(batch) => {
                     let (claim, number) = (batch.claim, batch.number);
                     let events = batch.events();
-                    metrics::histogram!("abide_batch_events").record(events as f64);
+                    self.batches.record(events as f64);
                     let done = self.cx.journal.write(batch);
                     self.store.push(StoreCall {
                         shard: at,
@@ -378,6 +426,8 @@ impl Lane {
             parked += shard.parked_count();
         }
         self.entities = self.shards.iter().map(Shard::entities).sum();
+        self.cx.stats.entities.store(self.entities, Ordering::Relaxed);
+        self.cx.stats.recoveries.store(self.reads.len(), Ordering::Relaxed);
         self.cx.stats.entities_parked.store(parked, Ordering::Relaxed);
         if dropped > 0 {
             metrics::counter!("abide_entities_passivated_total").increment(dropped as u64);
@@ -398,20 +448,18 @@ impl Lane {
     }
 
     /// The end: whoever still waits is told.
-    fn leave(mut self) {
+    fn leave(&mut self, inbox: &Inbox<Letter>) {
         for shard in &mut self.shards {
             shard.unload(&mut self.turn, &|_| Failure::ShuttingDown);
         }
-        for letter in self.cx.inbox.close() {
+        for letter in inbox.close() {
             self.open(letter);
         }
         self.finish_turn();
     }
 
-    fn touch_id(&mut self, shard: ShardId) -> usize {
-        let at = shard.0 as usize / self.cx.config.lanes.get();
-        self.touch(at);
-        at
+    fn place(&self, shard: ShardId) -> usize {
+        shard.0 as usize / self.cx.config.lanes.get()
     }
 
     fn touch(&mut self, at: usize) {
@@ -430,17 +478,12 @@ fn poll_next<F: Future>(futures: &mut FuturesUnordered<F>, cx: &mut Context<'_>)
     }
 }
 
-/// The same outside of a poll: nobody is woken later, the next poll registers again.
-fn next_ready<F: Future>(futures: &mut FuturesUnordered<F>) -> Option<F::Output> {
-    poll_next(futures, &mut Context::from_waker(std::task::Waker::noop()))
-}
-
 fn late(what: &str, limit: Duration) -> ReadError {
     ReadError::Failed(StoreError::new(format!("{what} within {limit:?}")))
 }
 
-fn tell(report: Report) {
-    match report {
+fn report(what: Report) {
+    match what {
         Report::Panicked { id, what } => {
             metrics::counter!("abide_entity_panics_total").increment(1);
             tracing::error!(entity = %id, panic = what, "the entity's code panicked; it restarts");

@@ -2,13 +2,14 @@
 //!
 //! | task | owns | ends |
 //! |---|---|---|
-//! | lane (one for each core) | its shards and their entities, by value | on [`Region::stop`](region::Region::stop), after its writes |
+//! | lane | waits for the journal and the clock on behalf of its shards | on [`Region::stop`](region::Region::stop), after its writes |
 //!
 //! A lane that panics is a bug of Abide: [`Region::stopped`](region::Region::stopped) reports it and the
 //! host ends the process, because its shards are served by nobody.
 
 pub mod ask;
 mod clock;
+mod door;
 mod inbox;
 mod lane;
 pub mod reference;

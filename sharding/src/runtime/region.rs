@@ -15,11 +15,11 @@ use tokio::task::JoinHandle;
 
 use super::ask::Ask;
 use super::clock::Clock;
-use super::inbox::{Inbox, NotTaken};
+use super::door::Door;
+use super::inbox::NotTaken;
 use super::lane::{Lane, LaneContext, LaneStats, Letter};
 use super::reference::EntityRef;
 use crate::engine::registry::{Registry, TypeIndex};
-use crate::engine::shard::Delivery;
 
 /// How a region works.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,24 @@ impl fmt::Debug for Address {
     }
 }
 
+/// A request on its way to a lane, with the address borrowed while it is handled on the spot.
+#[derive(Debug)]
+pub(crate) struct Request<A> {
+    pub(crate) to: A,
+    pub(crate) shard: ShardId,
+    pub(crate) message: Message<Body>,
+    pub(crate) caller: Option<Caller>,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Request<&Address> {
+    /// The same, to be left in an inbox.
+    pub(crate) fn kept(self) -> Request<Address> {
+        let Self { to, shard, message, caller, deadline } = self;
+        Request { to: to.clone(), shard, message, caller, deadline }
+    }
+}
+
 /// Why a region has stopped by itself; the host must end the process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
@@ -103,7 +121,7 @@ struct Inner {
     registry: Arc<Registry>,
     config: RegionConfig,
     clock: Clock,
-    lanes: Vec<(Arc<Inbox<Letter>>, Arc<LaneStats>)>,
+    lanes: Vec<(Arc<Door>, Arc<LaneStats>)>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     stopped: watch::Receiver<Option<Stopped>>,
 }
@@ -125,11 +143,9 @@ impl Region {
         let clock = Clock::start();
         let (report, stopped) = watch::channel(None);
         let permits = Arc::new(Semaphore::new(config.max_recoveries.get()));
-        let report = Arc::new(report);
         let mut lanes = Vec::new();
         let mut tasks = Vec::new();
         for index in 0..config.lanes.get() {
-            let inbox = Arc::new(Inbox::new(config.inbox_capacity));
             let stats = Arc::new(LaneStats::default());
             let lane = Lane::new(LaneContext {
                 index,
@@ -139,20 +155,13 @@ impl Region {
                 registry: Arc::clone(&registry),
                 journal: Arc::clone(&journal),
                 permits: Arc::clone(&permits),
-                inbox: Arc::clone(&inbox),
                 stats: Arc::clone(&stats),
-                stopped: Arc::clone(&report),
+                stopped: report.clone(),
             });
-            let report = Arc::clone(&report);
-            let closing = Arc::clone(&inbox);
-            tasks.push(tokio::spawn(async move {
-                // The outer task outlives a panic of the lane, closes the door and tells.
-                if tokio::spawn(lane.run()).await.is_err_and(|error| error.is_panic()) {
-                    report.send_replace(Some(Stopped::Panicked));
-                }
-                closing.close();
-            }));
-            lanes.push((inbox, stats));
+            let door = Arc::new(Door::new(lane, config.inbox_capacity, report.clone()));
+            let attended = Arc::clone(&door);
+            tasks.push(tokio::spawn(async move { attended.attend().await }));
+            lanes.push((door, stats));
         }
         let tasks = Mutex::new(tasks);
         Self(Arc::new(Inner { registry, config, clock, lanes, tasks, stopped }))
@@ -164,8 +173,8 @@ impl Region {
         for shard in shards {
             by_lane[self.lane(shard)].push(shard);
         }
-        for ((inbox, _), shards) in self.0.lanes.iter().zip(by_lane) {
-            inbox.put_always(Letter::Assign { shards, epoch });
+        for ((door, _), shards) in self.0.lanes.iter().zip(by_lane) {
+            door.bring_always(Letter::Assign { shards, epoch });
         }
     }
 
@@ -201,11 +210,9 @@ impl Region {
         caller: Option<Caller>,
         deadline: Option<Duration>,
     ) {
-        let (shard, letter) = self.letter(to, message, caller, deadline);
-        let (inbox, _) = &self.0.lanes[self.lane(shard)];
-        if let Err((letter, why)) = inbox.put(letter) {
-            refuse(letter, &why, inbox.capacity());
-        }
+        let shard = to.hash.shard(self.0.config.shards);
+        let request = Request { to, shard, message, caller, deadline };
+        self.bring(self.lane(shard), std::iter::once(request));
     }
 
     /// Sends a request and waits for the answer, at most this long.
@@ -220,17 +227,15 @@ impl Region {
     }
 
     pub(crate) fn send_all<'a>(&self, requests: impl Iterator<Item = (&'a Address, Message<Body>, Caller)>) {
-        let mut by_lane: Vec<Vec<Letter>> = Vec::new();
+        let mut by_lane: Vec<Vec<Request<&Address>>> = Vec::new();
         by_lane.resize_with(self.0.lanes.len(), Vec::new);
         for (to, message, caller) in requests {
-            let (shard, letter) = self.letter(to, message, Some(caller), None);
-            by_lane[self.lane(shard)].push(letter);
+            let shard = to.hash.shard(self.0.config.shards);
+            by_lane[self.lane(shard)].push(Request { to, shard, message, caller: Some(caller), deadline: None });
         }
-        for ((inbox, _), mut letters) in self.0.lanes.iter().zip(by_lane) {
-            if !letters.is_empty()
-                && let Err(why) = inbox.put_all(&mut letters)
-            {
-                letters.into_iter().for_each(|letter| refuse(letter, &why, inbox.capacity()));
+        for (lane, requests) in by_lane.into_iter().enumerate() {
+            if !requests.is_empty() {
+                self.bring(lane, requests.into_iter());
             }
         }
     }
@@ -238,14 +243,14 @@ impl Region {
     /// What the region is doing.
     pub fn status(&self) -> RegionStatus {
         let mut status = RegionStatus::default();
-        for (inbox, stats) in &self.0.lanes {
+        for (door, stats) in &self.0.lanes {
             status.shards_assigned += stats.shards_assigned.load(Ordering::Relaxed);
             status.shards_held += stats.shards_held.load(Ordering::Relaxed);
             status.shards_lost += stats.shards_lost.load(Ordering::Relaxed);
             status.entities += stats.entities.load(Ordering::Relaxed);
             status.entities_parked += stats.entities_parked.load(Ordering::Relaxed);
             status.recoveries += stats.recoveries.load(Ordering::Relaxed);
-            status.requests_waiting += inbox.len();
+            status.requests_waiting += door.waiting();
         }
         status
     }
@@ -266,8 +271,8 @@ impl Region {
     /// Handles what was sent before, waits for the writes, then drops all entities. What is sent
     /// afterwards is refused.
     pub async fn stop(&self) {
-        for (inbox, _) in &self.0.lanes {
-            inbox.put_always(Letter::Stop);
+        for (door, _) in &self.0.lanes {
+            door.bring_always(Letter::Stop);
         }
         let tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
@@ -276,23 +281,11 @@ impl Region {
         }
     }
 
-    fn letter(
-        &self,
-        to: &Address,
-        message: Message<Body>,
-        caller: Option<Caller>,
-        deadline: Option<Duration>,
-    ) -> (ShardId, Letter) {
-        let shard = to.hash.shard(self.0.config.shards);
-        let delivery = Delivery {
-            entity_type: to.type_index,
-            hash: to.hash,
-            id: to.persistence_id.id.clone(),
-            message,
-            caller,
-            deadline,
-        };
-        (shard, Letter::Deliver { shard, delivery })
+    fn bring<'a>(&self, lane: usize, requests: impl Iterator<Item = Request<&'a Address>>) {
+        let (door, _) = &self.0.lanes[lane];
+        if let Err((letters, why)) = door.bring(requests) {
+            letters.into_iter().for_each(|letter| refuse(letter, &why, door.capacity()));
+        }
     }
 
     fn lane(&self, shard: ShardId) -> usize {
@@ -301,7 +294,7 @@ impl Region {
 }
 
 fn refuse(letter: Letter, why: &NotTaken, capacity: usize) {
-    if let Letter::Deliver { delivery: Delivery { caller: Some(caller), .. }, .. } = letter {
+    if let Letter::Deliver(Request { caller: Some(caller), .. }) = letter {
         caller.answer(Answer::failed(match why {
             NotTaken::Full => Failure::NodeBusy { capacity },
             NotTaken::Closed => Failure::ShuttingDown,

@@ -173,7 +173,7 @@ impl<A: PersistentActor> Stage<A> {
     pub(super) fn send(&mut self, message: Message<Body>, caller: Caller, deadline: Option<Duration>) {
         let hash = PersistenceId::new(A::TYPE, self.id.clone()).hash();
         let delivered =
-            self.cells.deliver(&mut self.turn, hash, self.id.clone(), message, Some(caller), deadline);
+            self.cells.deliver(&mut self.turn, hash, &self.id, message, Some(caller), deadline);
         if let Some((slot, wants)) = delivered {
             self.slot = Some(slot);
             self.want(wants);

@@ -116,10 +116,11 @@ impl Stage {
 
     fn ask(&mut self, id: &str, command: i64) {
         let id = EntityId::new(id).expect("a good id");
+        let hash = PersistenceId::new(Sum::TYPE, id.clone()).hash();
         let delivery = Delivery {
             entity_type: TypeIndex(0),
-            hash: PersistenceId::new(Sum::TYPE, id.clone()).hash(),
-            id,
+            hash,
+            id: &id,
             message: Message::Command(Body::Local(Box::new(command))),
             caller: Some(Caller::new(self.log.clone(), 0, Format::Local)),
             deadline: None,

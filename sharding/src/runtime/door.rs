@@ -1,0 +1,129 @@
+//! The door of a lane: whoever brings a request runs it, if the lane is free.
+//!
+//! A request that finds nobody at the lane is handled by its sender, on the spot: no wake-up, no change of
+//! thread, and the answer is there before the sender begins to wait. One that finds somebody there is left
+//! in the inbox, and who is there handles it before leaving. The lane's own task waits for the journal and
+//! the clock, and takes over when there is more than one turn's work.
+//!
+//! Invariant: what was put in while the lane was held is seen by the holder, because the holder looks at the
+//! inbox again *after* letting go.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::watch;
+
+use super::inbox::{Inbox, NotTaken};
+use super::lane::{LETTERS_A_TURN, Lane, Letter};
+use super::region::{Address, Request, Stopped};
+
+pub(crate) struct Door {
+    inbox: Inbox<Letter>,
+    lane: Mutex<Lane>,
+    /// Of the lane's task, while it waits.
+    task: Mutex<Option<Waker>>,
+    stopped: watch::Sender<Option<Stopped>>,
+}
+
+impl Door {
+    pub(crate) fn new(lane: Lane, capacity: usize, stopped: watch::Sender<Option<Stopped>>) -> Self {
+        Self { inbox: Inbox::new(capacity), lane: Mutex::new(lane), task: Mutex::new(None), stopped }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.inbox.capacity()
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Brings requests, in their order: handled on the spot if nobody is at the lane and nothing waits
+    /// there, else left in the inbox. What there is no room for is handed back.
+    pub(crate) fn bring<'a>(
+        &self,
+        mut requests: impl Iterator<Item = Request<&'a Address>>,
+    ) -> Result<(), (Vec<Letter>, NotTaken)> {
+        let entered = self.enter().filter(|_| self.inbox.is_idle());
+        if let Some(mut lane) = entered {
+            self.run(|| lane.handle(requests.by_ref().take(LETTERS_A_TURN)));
+            self.let_go(lane, false);
+        }
+        let mut letters: Vec<_> = requests.map(|request| Letter::Deliver(request.kept())).collect();
+        let brought = if letters.is_empty() { Ok(()) } else { self.inbox.put_all(&mut letters) };
+        self.serve();
+        brought.map_err(|why| (letters, why))
+    }
+
+    /// Brings what must not be refused, for the lane's task to handle.
+    pub(crate) fn bring_always(&self, letter: Letter) {
+        self.inbox.put_always(letter);
+        self.wake();
+    }
+
+    /// The lane's task.
+    pub(crate) async fn attend(&self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+        self.inbox.close();
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // First, so that what is begun by others from here on wakes this task.
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        // Held by senders for one turn at most, so this waits no longer than a turn takes.
+        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let polled = self.run(|| lane.poll(&self.inbox, cx)).unwrap_or(Poll::Ready(()));
+        drop(lane);
+        if polled.is_pending() {
+            self.serve();
+        }
+        polled
+    }
+
+    /// Handles what is in the inbox, unless somebody is there who will.
+    fn serve(&self) {
+        while !self.inbox.is_idle() {
+            let Some(mut lane) = self.enter() else { return };
+            let all = self.run(|| lane.empty(&self.inbox)).unwrap_or(true);
+            self.let_go(lane, !all);
+            if !all {
+                return;
+            }
+        }
+    }
+
+    fn enter(&self) -> Option<MutexGuard<'_, Lane>> {
+        match self.lane.try_lock() {
+            Ok(lane) => Some(lane),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        }
+    }
+
+    fn let_go(&self, mut lane: MutexGuard<'_, Lane>, more: bool) {
+        let news = lane.take_news();
+        drop(lane);
+        if news || more {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Entities' panics are caught where they happen; one that arrives here is a bug of Abide. It must not
+    /// take the sender down, and the host must hear of it.
+    fn run<R>(&self, turn: impl FnOnce() -> R) -> Option<R> {
+        let ran = catch_unwind(AssertUnwindSafe(turn));
+        if ran.is_err() {
+            self.inbox.close();
+            self.stopped.send_replace(Some(Stopped::Panicked));
+        }
+        ran.ok()
+    }
+}
