@@ -253,7 +253,11 @@ fn memory() {
             let entities: Vec<CounterRef> = (start..start + 1000)
                 .map(|n| region.entity(EntityId::new(&format!("x{n:015}")).unwrap()).unwrap())
                 .collect();
-            region.ask_all(entities.iter().map(|entity| (entity, CounterCommand::Get {}))).await.into_iter().for_each(check);
+            region
+                .ask_all(entities.iter().map(|entity| (entity, CounterCommand::Get {})))
+                .await
+                .into_iter()
+                .for_each(check);
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
         let live = region.status().entities as f64;
@@ -412,7 +416,8 @@ fn http() {
         let baseline = listener.local_addr().unwrap();
         let handler = axum::routing::post(log_handler).get(|| async { "ok" });
         let router = axum::Router::new().fallback(handler).with_state(start_log(&at));
-        let serve = abide::http::serve(listener, router, abide::http::ServeConfig::default(), std::future::pending());
+        let serve =
+            abide::http::serve(listener, router, abide::http::ServeConfig::default(), std::future::pending());
         tokio::spawn(serve);
         (node, baseline)
     });

@@ -229,7 +229,9 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn region_config(config: &Config, journal: JournalLimits) -> RegionConfig {
     // Some more than cores, so that two senders rarely meet at one.
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let lanes = cores.saturating_mul(LANES_A_CORE).min(NonZeroUsize::new(config.sharding.shards.get() as usize).unwrap_or(cores));
+    let lanes = cores
+        .saturating_mul(LANES_A_CORE)
+        .min(NonZeroUsize::new(config.sharding.shards.get() as usize).unwrap_or(cores));
     RegionConfig {
         shards: config.sharding.shards,
         lanes: NonZeroUsize::new(config.sharding.lanes).unwrap_or(lanes),

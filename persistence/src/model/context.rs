@@ -267,10 +267,9 @@ pub(crate) fn value<V: Serialize + Send + 'static>(format: Format, value: V) -> 
 }
 
 pub(crate) fn json<V: Serialize>(value: &V) -> Result<Payload, Failure> {
-    serde_json::to_vec(value).map(Payload::Json).map_err(|cause| Failure::AnswerNotEncodable {
-        reason: cause.to_string(),
-        outcome: Outcome::None,
-    })
+    serde_json::to_vec(value)
+        .map(Payload::Json)
+        .map_err(|cause| Failure::AnswerNotEncodable { reason: cause.to_string(), outcome: Outcome::None })
 }
 
 impl<A: PersistentActor> fmt::Debug for Context<'_, A> {

@@ -25,7 +25,11 @@ pub(crate) enum NotTaken {
 
 impl<T> Inbox<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::new(State { items: Vec::new(), closed: false }), len: AtomicUsize::new(0), capacity }
+        Self {
+            state: Mutex::new(State { items: Vec::new(), closed: false }),
+            len: AtomicUsize::new(0),
+            capacity,
+        }
     }
 
     /// Puts in as many as there is room for; the rest stays in `items`.

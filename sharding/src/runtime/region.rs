@@ -231,7 +231,13 @@ impl Region {
         by_lane.resize_with(self.0.lanes.len(), Vec::new);
         for (to, message, caller) in requests {
             let shard = to.hash.shard(self.0.config.shards);
-            by_lane[self.lane(shard)].push(Request { to, shard, message, caller: Some(caller), deadline: None });
+            by_lane[self.lane(shard)].push(Request {
+                to,
+                shard,
+                message,
+                caller: Some(caller),
+                deadline: None,
+            });
         }
         for (lane, requests) in by_lane.into_iter().enumerate() {
             if !requests.is_empty() {

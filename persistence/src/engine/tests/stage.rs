@@ -112,7 +112,9 @@ impl ReplySink for Log {
             Ok(Reply::Rejection { rejection: Payload::Local(value), .. }) => {
                 format!("no: {}", value.downcast::<String>().expect("a string"))
             }
-            Ok(Reply::Rejection { rejection: Payload::Json(_), .. }) => unreachable!("asked for the value itself"),
+            Ok(Reply::Rejection { rejection: Payload::Json(_), .. }) => {
+                unreachable!("asked for the value itself")
+            }
             Ok(Reply::Nothing) => "done".to_owned(),
             Err(failure) => format!("failed ({:?}): {failure}", failure.outcome()),
         };
@@ -172,8 +174,7 @@ impl<A: PersistentActor> Stage<A> {
 
     pub(super) fn send(&mut self, message: Message<Body>, caller: Caller, deadline: Option<Duration>) {
         let hash = PersistenceId::new(A::TYPE, self.id.clone()).hash();
-        let delivered =
-            self.cells.deliver(&mut self.turn, hash, &self.id, message, Some(caller), deadline);
+        let delivered = self.cells.deliver(&mut self.turn, hash, &self.id, message, Some(caller), deadline);
         if let Some((slot, wants)) = delivered {
             self.slot = Some(slot);
             self.want(wants);
