@@ -112,7 +112,8 @@ fn pick(caller: usize, n: usize) -> usize {
 
 /// Medians of two measurements taken in turns.
 fn in_turns(mut a: impl FnMut() -> f64, mut b: impl FnMut() -> f64) -> (f64, f64) {
-    (a(), b());
+    a();
+    b();
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         first.push(a());

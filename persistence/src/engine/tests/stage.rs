@@ -21,8 +21,10 @@ use crate::{EntityId, EntityType, PersistenceId, SequenceNr};
 pub(super) const LIMITS: JournalLimits =
     JournalLimits { max_event_bytes: 100, max_atomic_bytes: 150, batch_events: 100, batch_bytes: 10_000 };
 
+type Play = dyn FnOnce(&mut Scribe, &mut Context<'_, Scribe>) + Send;
+
 /// What a test lets the entity do.
-pub(super) struct Script(Box<dyn FnOnce(&mut Scribe, &mut Context<'_, Scribe>) + Send>);
+pub(super) struct Script(Box<Play>);
 
 impl<'de> Deserialize<'de> for Script {
     fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
