@@ -97,6 +97,12 @@ fn outcome<T: std::fmt::Debug>(asked: Result<T, AskError<String>>) -> Outcome {
     }
 }
 
+async fn all_held(region: &Region) {
+    while region.status().shards_held < 8 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn an_entity_is_asked_from_rust() {
     let (region, ..) = region();
@@ -244,6 +250,7 @@ async fn idle_entities_leave() {
 #[tokio::test]
 async fn a_caller_that_gives_up_before_the_entity_begins_knows_that_nothing_happened() {
     let (region, control, _) = region();
+    all_held(&region).await;
     control.set_down(Some("out to lunch"));
     let cold = region.address("sum", EntityId::new("cold").expect("good")).expect("known");
     let limit = Duration::from_millis(50);
@@ -270,6 +277,7 @@ async fn a_full_lane_refuses_and_says_that_nothing_happened() {
     let journal = MemoryJournal::new();
     let entity = EntitySettings { stash_capacity: 3, ..config(&journal).entity };
     let region = start(&journal, 1, RegionConfig { entity, ..config(&journal) });
+    all_held(&region).await;
     journal.control().set_down(Some("out to lunch"));
     let cold = sum(&region, "cold");
     let batch: Vec<_> = (0..10).map(|n| (&cold, n + 1)).collect();

@@ -23,7 +23,9 @@ pub(crate) fn problem_of(failure: Failure) -> Problem {
             let words = format!("{reason} (at {path})");
             Problem::new(ProblemKind::NotACommand, words).with("path", path)
         }
-        Failure::EventRejected { reason } => Problem::new(ProblemKind::EventRejected, reason),
+        Failure::EventRejected { reason, outcome } => {
+            Problem::new(ProblemKind::EventRejected, reason).outcome(outcome)
+        }
         Failure::EntityBusy { capacity } => {
             let words = format!("the entity already holds {capacity} waiting requests");
             Problem::new(ProblemKind::EntityBusy, words).with("capacity", capacity)
@@ -92,7 +94,13 @@ mod tests {
         let rows = [
             (Failure::UnknownType, 404, "unknown-entity-type", Nothing, None),
             (not_a_command, 422, "not-a-command", Nothing, None),
-            (Failure::EventRejected { reason: "large".to_owned() }, 422, "event-rejected", Nothing, None),
+            (
+                Failure::EventRejected { reason: "large".to_owned(), outcome: Nothing },
+                422,
+                "event-rejected",
+                Nothing,
+                None,
+            ),
             (Failure::EntityBusy { capacity: 7 }, 429, "entity-busy", Nothing, Some("1")),
             (Failure::NodeBusy { capacity: 7 }, 429, "node-busy", Nothing, Some("1")),
             (Failure::Panicked { what: secret(), outcome: Nothing }, 500, "entity-panicked", Nothing, None),

@@ -64,7 +64,7 @@ impl<A: PersistentActor> Cell<A> {
 
     /// Whether it can be dropped and recovered again without anybody noticing.
     pub(crate) fn is_idle(&self) -> bool {
-        self.work.is_none()
+        self.work.as_ref().is_none_or(|work| work.is_at_rest())
     }
 
     pub(crate) fn is_parked(&self) -> bool {
@@ -83,12 +83,12 @@ impl<A: PersistentActor> Cell<A> {
             self.touched = tick;
         }
         if let Some(work) = &mut self.work
-            && !(work.takes_requests() && work.stash.is_empty())
+            && (!work.takes_requests() || work.holds() >= turn.settings.stash_capacity)
         {
             if let Phase::Parked { reason } = &work.phase {
                 let reason = reason.to_string();
                 request.sender().fail(turn, || Failure::Parked { reason });
-            } else if work.stash.len() >= turn.settings.stash_capacity {
+            } else if work.holds() >= turn.settings.stash_capacity {
                 let capacity = turn.settings.stash_capacity;
                 request.sender().fail(turn, || Failure::EntityBusy { capacity });
             } else {
@@ -125,6 +125,10 @@ impl<A: PersistentActor> Cell<A> {
     /// A write of this entity was not acknowledged: everything unfinished is dropped, and it recovers.
     pub(crate) fn failed(&mut self, turn: &mut Turn, failure: &WriteFailure) -> Wants {
         let Some(work) = &mut self.work else { return Wants::default() };
+        if work.in_flight() == 0 && !work.has_writes() {
+            // Whoever is told this by an old note has nothing unfinished.
+            return self.wants();
+        }
         let first = self.sequence_nr.next();
         let mut in_doubt = work.in_flight();
         for entry in work.abandon() {
@@ -167,6 +171,9 @@ impl<A: PersistentActor> Cell<A> {
         spare: &mut Spare<A>,
         page: Result<EventPage, ReadError>,
     ) -> Wants {
+        if self.work.as_ref().is_none_or(|work| work.phase != Phase::Loading) {
+            return self.wants();
+        }
         match page {
             Ok(page) => match self.recover(page) {
                 Ok(true) => self.recovered(turn, spare),
@@ -187,9 +194,9 @@ impl<A: PersistentActor> Cell<A> {
     }
 
     /// Reads again from the start, because what was read may not be the truth.
-    pub(crate) fn reload(&mut self) -> Wants {
+    pub(crate) fn reload(&mut self, turn: &mut Turn) -> Wants {
         if self.work.as_ref().is_some_and(|work| work.phase == Phase::Loading) {
-            self.restart(Phase::Load { from: SequenceNr(1) });
+            self.restart(turn, Phase::Load { from: SequenceNr(1) });
         }
         self.wants()
     }
@@ -303,7 +310,7 @@ impl<A: PersistentActor> Cell<A> {
             }
             let Some(work) = self.work.as_mut() else { return };
             if work.phase == Phase::Draining && work.unstored() == 0 && work.nothing_waits() {
-                return self.restart(Phase::Load { from: SequenceNr(1) });
+                return self.restart(turn, Phase::Load { from: SequenceNr(1) });
             }
             if !work.takes_requests() {
                 return;
@@ -321,8 +328,9 @@ impl<A: PersistentActor> Cell<A> {
                 return;
             }
             Entry::Spent { events } => return self.consume(events),
-            Entry::Event { event, handler, sender, stashing } => {
+            Entry::Event { event, handler, mut sender, stashing } => {
                 self.consume(1);
+                sender.mark_stored();
                 let ran = self.run(turn, spare, sender, |actor, ctx| handler(actor, &event, ctx));
                 self.ran(turn, ran);
                 stashing
@@ -330,6 +338,7 @@ impl<A: PersistentActor> Cell<A> {
             Entry::Events { events, mut handler, mut sender, stashing } => {
                 for event in events {
                     self.consume(1);
+                    sender.mark_stored();
                     // Once the code has panicked, its other events only count.
                     if self.is_ready() {
                         let ran = self.run(turn, spare, sender.share(), |actor, ctx| {
@@ -351,7 +360,8 @@ impl<A: PersistentActor> Cell<A> {
                     .push(Report::EventRejected { id: self.persistence_id(), reason: reason.clone() });
                 let (sender, fate) =
                     self.run(turn, spare, sender, |actor, _| actor.on_persist_rejected(&reason, &event));
-                sender.fail(turn, || Failure::EventRejected { reason });
+                let outcome = if sender.is_held_elsewhere() { Outcome::Unknown } else { Outcome::None };
+                sender.fail(turn, || Failure::EventRejected { reason, outcome });
                 self.ran(turn, (Sender::Nobody, fate));
                 stashing
             }
@@ -437,7 +447,9 @@ impl<A: PersistentActor> Cell<A> {
     }
 
     fn recover_event(&mut self, stored: &StoredEvent) -> Result<(), String> {
-        let event: A::Event = codec::decode(stored.codec, &stored.payload)
+        let decoded = catch_unwind(|| codec::decode::<A::Event>(stored.codec, &stored.payload));
+        let event = decoded
+            .unwrap_or_else(|panic| Err(panic_message(panic.as_ref())))
             .map_err(|cause| format!("cannot be decoded: {cause}"))?;
         debug_assert!(!event.name().is_empty(), "an event has a name");
         let sequence_nr = stored.sequence_nr();
@@ -475,7 +487,7 @@ impl<A: PersistentActor> Cell<A> {
         let attempts = self.work.as_ref().map_or(0, |work| work.attempts);
         let seed = PersistenceIdHash::of(A::TYPE.as_str(), self.id.as_str()).in_shard();
         let pause = turn.settings.backoff.pause(attempts, seed);
-        self.restart(Phase::Waiting { until: turn.now.since_start + pause });
+        self.restart(turn, Phase::Waiting { until: turn.now.since_start + pause });
         if let Some(work) = &mut self.work {
             work.attempts = attempts.saturating_add(1);
             for entry in work.abandon() {
@@ -491,14 +503,15 @@ impl<A: PersistentActor> Cell<A> {
     }
 
     /// Back to before the first event.
-    fn restart(&mut self, phase: Phase) {
+    fn restart(&mut self, turn: &mut Turn, phase: Phase) {
         self.sequence_nr = SequenceNr::ZERO;
         match construct(&self.id) {
             Ok(actor) => {
-                self.actor = actor;
+                let old = std::mem::replace(&mut self.actor, actor);
+                drop_quietly(old);
                 self.set_phase(phase);
             }
-            Err(what) => self.set_phase(Phase::Parked { reason: what.into() }),
+            Err(what) => self.park(turn, what),
         }
     }
 
@@ -530,6 +543,12 @@ impl<A: PersistentActor> Cell<A> {
 
 fn construct<A: PersistentActor>(id: &EntityId) -> Result<A, String> {
     catch_unwind(|| A::new(id)).map_err(|panic| panic_message(panic.as_ref()))
+}
+
+/// Drops a value of the user's; what its destructor does is no reason to stop a shard.
+pub(super) fn drop_quietly<T>(value: T) {
+    // A panic was reported by the hook of the process; there is nobody to tell here.
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(value)));
 }
 
 pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {

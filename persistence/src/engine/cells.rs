@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use serde::de::DeserializeOwned;
 
-use super::cell::{Cell, panic_message};
+use super::cell::{Cell, drop_quietly, panic_message};
 use super::queue::Spare;
 use super::slab::Slab;
 use super::turn::{BatchBuilder, Report, Turn, Wants, WriteFailure};
@@ -115,7 +115,7 @@ pub trait EntityStore: Send {
     fn loaded(&mut self, turn: &mut Turn, slot: Slot, page: Result<EventPage, ReadError>) -> Wants;
 
     /// What was read may not be the truth: it is read again from the start.
-    fn reload(&mut self, slot: Slot) -> Wants;
+    fn reload(&mut self, turn: &mut Turn, slot: Slot) -> Wants;
 
     /// The moment has come that the entity wanted to be woken at.
     fn wake(&mut self, turn: &mut Turn, slot: Slot) -> Wants;
@@ -185,7 +185,11 @@ impl<A: PersistentActor> Cells<A> {
     }
 
     fn with(&mut self, slot: Slot, f: impl FnOnce(&mut Cell<A>, &mut Spare<A>) -> Wants) -> Wants {
-        self.cells.get_mut(slot.0).map_or(Wants::default(), |cell| f(cell, &mut self.spare))
+        let Some(cell) = self.cells.get_mut(slot.0) else { return Wants::default() };
+        let before = cell.is_parked();
+        let wants = f(cell, &mut self.spare);
+        self.parked += usize::from(!before && cell.is_parked());
+        wants
     }
 
     fn drop_idle(&mut self, place: u32) {
@@ -193,6 +197,7 @@ impl<A: PersistentActor> Cells<A> {
             && let Ok(entry) = self.places.find_entry(Self::hash(cell.id()), |at| *at == place)
         {
             entry.remove();
+            drop_quietly(cell);
         }
         if self.cells.len() == 0 {
             self.places = HashTable::new();
@@ -271,13 +276,11 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
     }
 
     fn loaded(&mut self, turn: &mut Turn, slot: Slot, page: Result<EventPage, ReadError>) -> Wants {
-        let wants = self.with(slot, |cell, spare| cell.loaded(turn, spare, page));
-        self.parked += usize::from(self.cells.get(slot.0).is_some_and(Cell::is_parked));
-        wants
+        self.with(slot, |cell, spare| cell.loaded(turn, spare, page))
     }
 
-    fn reload(&mut self, slot: Slot) -> Wants {
-        self.with(slot, |cell, _| cell.reload())
+    fn reload(&mut self, turn: &mut Turn, slot: Slot) -> Wants {
+        self.with(slot, |cell, _| cell.reload(turn))
     }
 
     fn wake(&mut self, turn: &mut Turn, slot: Slot) -> Wants {

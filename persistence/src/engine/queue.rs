@@ -185,13 +185,19 @@ impl<A: PersistentActor> Work<A> {
         std::mem::take(&mut self.queue)
     }
 
-    /// Whether nothing is left that would be lost with it.
+    /// How many requests it holds, waiting or begun.
+    pub(crate) fn holds(&self) -> usize {
+        self.queue.len() + self.stash.len()
+    }
+
+    /// Whether nothing is left at all.
     pub(crate) fn is_finished(&self) -> bool {
-        self.phase == Phase::Ready
-            && self.attempts == 0
-            && self.unstored() == 0
-            && self.queue.is_empty()
-            && self.stash.is_empty()
+        self.attempts == 0 && self.is_at_rest()
+    }
+
+    /// Whether nothing is left but the memory of failures, which may go with the entity.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.phase == Phase::Ready && self.unstored() == 0 && self.queue.is_empty() && self.stash.is_empty()
     }
 }
 

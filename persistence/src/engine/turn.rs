@@ -27,7 +27,7 @@ impl Now {
 /// What holds for the entities of one type on one journal.
 #[derive(Clone, Copy, Debug)]
 pub struct EntitySettings {
-    /// Most requests that one entity holds back while it recovers or waits for the journal.
+    /// Most requests that one entity holds: those that it has begun and those that wait for it.
     pub stash_capacity: usize,
     /// How a failed entity comes back.
     pub backoff: Backoff,

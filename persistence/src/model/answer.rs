@@ -85,6 +85,8 @@ pub enum Failure {
     EventRejected {
         /// Why.
         reason: String,
+        /// Whether other events of the same command may be stored.
+        outcome: Outcome,
     },
     /// The entity holds as many waiting requests as it may.
     #[error("this entity already holds {capacity} waiting requests")]
@@ -167,19 +169,42 @@ impl Failure {
         }
     }
 
+    /// The same failure of a command of which an event is stored already: it cannot have had no effect.
+    pub(crate) fn after_an_event(mut self) -> Self {
+        match &mut self {
+            Self::EventRejected { outcome, .. }
+            | Self::Panicked { outcome, .. }
+            | Self::AnswerNotEncodable { outcome, .. }
+            | Self::JournalFailed { outcome, .. }
+            | Self::ShardLost { outcome } => *outcome = Outcome::Unknown,
+            Self::ShuttingDown => return Self::Abandoned,
+            // The others are said before the entity's code runs, or are unknown anyway.
+            Self::UnknownType
+            | Self::NotACommand { .. }
+            | Self::EntityBusy { .. }
+            | Self::NodeBusy { .. }
+            | Self::Parked { .. }
+            | Self::NoOwner { .. }
+            | Self::Expired
+            | Self::TimedOut
+            | Self::Abandoned => {}
+        }
+        self
+    }
+
     /// Whether the command may have taken effect.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::UnknownType
             | Self::NotACommand { .. }
-            | Self::EventRejected { .. }
             | Self::EntityBusy { .. }
             | Self::NodeBusy { .. }
             | Self::Parked { .. }
             | Self::NoOwner { .. }
             | Self::ShuttingDown
             | Self::Expired => Outcome::None,
-            Self::Panicked { outcome, .. }
+            Self::EventRejected { outcome, .. }
+            | Self::Panicked { outcome, .. }
             | Self::AnswerNotEncodable { outcome, .. }
             | Self::JournalFailed { outcome, .. }
             | Self::ShardLost { outcome } => *outcome,

@@ -37,17 +37,19 @@ pub struct Caller {
     format: Format,
     every: bool,
     answered: bool,
+    /// An event of the command is stored: a failure can no longer say that nothing happened.
+    stored: bool,
 }
 
 impl Caller {
     /// A caller that is answered through `sink` under its own number.
     pub fn new(sink: Arc<dyn ReplySink>, tag: u64, format: Format) -> Self {
-        Self { sink: Some(sink), tag, format, every: false, answered: false }
+        Self { sink: Some(sink), tag, format, every: false, answered: false, stored: false }
     }
 
     /// A caller that wants to see every reply, not only the first; for tests.
     pub fn probe(sink: Arc<dyn ReplySink>, tag: u64) -> Self {
-        Self { sink: Some(sink), tag, format: Format::Local, every: true, answered: false }
+        Self { sink: Some(sink), tag, format: Format::Local, every: true, answered: false, stored: false }
     }
 
     /// The form that it wants values in.
@@ -65,6 +67,16 @@ impl Caller {
         if let Some(sink) = self.sink.take() {
             sink.deliver(self.tag, answer);
         }
+    }
+
+    /// An event of its command is stored.
+    pub(crate) fn mark_stored(&mut self) {
+        self.stored = true;
+    }
+
+    /// What a failure comes to for it.
+    pub(crate) fn judge(&self, failure: Failure) -> Failure {
+        if self.stored { failure.after_an_event() } else { failure }
     }
 
     /// Whether nobody has answered it yet.

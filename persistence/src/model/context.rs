@@ -215,7 +215,7 @@ impl<T: EventSourced> Context<'_, EventSourcedActor<T>> {
                     id: PersistenceId::new(T::TYPE, self.id.clone()),
                     reason: reason.clone(),
                 });
-                let failure = Failure::EventRejected { reason };
+                let failure = Failure::EventRejected { reason, outcome: Outcome::None };
                 return self.release(0, Err(Box::new(failure)));
             }
         };
@@ -333,6 +333,16 @@ impl Sender {
         }
     }
 
+    /// An event of the command is stored.
+    pub(crate) fn mark_stored(&mut self) {
+        self.with(|caller| caller.iter_mut().for_each(Caller::mark_stored));
+    }
+
+    /// Whether others hold it too: handlers of the same command that have yet to run.
+    pub(crate) fn is_held_elsewhere(&self) -> bool {
+        matches!(self, Self::Shared(shared) if Arc::strong_count(shared) > 1)
+    }
+
     /// A handler is done with the sender. If it was the last one and nobody answered, the command has
     /// ended without a reply.
     pub(crate) fn finish(self, turn: &mut Turn, sequence_nr: SequenceNr) {
@@ -344,7 +354,8 @@ impl Sender {
     /// The command has failed, whoever else still holds its sender.
     pub(crate) fn fail(mut self, turn: &mut Turn, failure: impl FnOnce() -> Failure) {
         if let Some(caller) = self.with(Option::take).filter(Caller::waits) {
-            turn.answers.push((caller, Answer::failed(failure())));
+            let failure = caller.judge(failure());
+            turn.answers.push((caller, Answer::failed(failure)));
         }
     }
 

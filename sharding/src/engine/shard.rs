@@ -161,6 +161,9 @@ impl Shard {
 
     /// The shard is this node's from now on, at this epoch.
     pub fn assign(&mut self, turn: &mut Turn, epoch: Epoch, actions: &mut Vec<Action>) {
+        if self.last_claim.is_some_and(|last| last.epoch > epoch) {
+            return;
+        }
         if let Hold::Claiming { claim, .. } | Hold::Held { claim, .. } = self.hold {
             if claim.epoch >= epoch {
                 return;
@@ -187,6 +190,11 @@ impl Shard {
     /// Whether a claim of this shard was taken.
     pub fn is_held(&self) -> bool {
         matches!(self.hold, Hold::Held { .. })
+    }
+
+    /// How often the journal has not taken the present claim.
+    pub fn claim_attempts(&self) -> u32 {
+        if let Hold::Claiming { attempts, .. } = self.hold { attempts } else { 0 }
     }
 
     /// Whether it was taken from this node, or disagrees with the journal.
@@ -224,6 +232,14 @@ impl Shard {
     ) {
         let Delivery { entity_type, hash, id, message, caller, deadline } = delivery;
         match &self.hold {
+            // The journal is away: what is begun now would pile up behind it and take effect who knows when.
+            Hold::Claiming { attempts: 1.., retry_at, .. } if matches!(message, Message::Command(_)) => {
+                let retry_after =
+                    retry_at.map_or(CLAIM_BACKOFF.min, |at| at.saturating_sub(turn.now.since_start));
+                let reason = "the shard cannot be claimed".to_owned();
+                let outcome = Outcome::None;
+                return refuse(turn, caller, Failure::JournalFailed { reason, outcome, retry_after });
+            }
             Hold::Claiming { .. } | Hold::Held { .. } => {}
             Hold::Unowned => {
                 let reason = "it is not assigned to this node".to_owned();
@@ -353,7 +369,7 @@ impl Shard {
             }
             // Claimed again meanwhile: what was read may be what the doubt was about.
             Hold::Held { .. } | Hold::Claiming { .. } => {
-                self.with(place, actions, |store, slot| store.reload(slot));
+                self.with(place, actions, |store, slot| store.reload(turn, slot));
             }
             Hold::Unowned | Hold::Lost { .. } => {}
         }

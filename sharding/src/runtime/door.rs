@@ -9,6 +9,7 @@
 //! inbox again *after* letting go.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
@@ -24,11 +25,19 @@ pub(crate) struct Door {
     /// Of the lane's task, while it waits.
     task: Mutex<Option<Waker>>,
     stopped: watch::Sender<Option<Stopped>>,
+    /// A turn has panicked: what the lane holds cannot be trusted, and nobody runs it again.
+    broken: AtomicBool,
 }
 
 impl Door {
     pub(crate) fn new(lane: Lane, capacity: usize, stopped: watch::Sender<Option<Stopped>>) -> Self {
-        Self { inbox: Inbox::new(capacity), lane: Mutex::new(lane), task: Mutex::new(None), stopped }
+        Self {
+            inbox: Inbox::new(capacity),
+            lane: Mutex::new(lane),
+            task: Mutex::new(None),
+            stopped,
+            broken: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -73,8 +82,12 @@ impl Door {
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         // Held by senders for one turn at most, so this waits no longer than a turn takes.
         let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.broken.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
         let polled = self.run(|| lane.poll(&self.inbox, cx)).unwrap_or(Poll::Ready(()));
         drop(lane);
+        fence(Ordering::SeqCst);
         if polled.is_pending() {
             self.serve();
         }
@@ -94,6 +107,12 @@ impl Door {
     }
 
     fn enter(&self) -> Option<MutexGuard<'_, Lane>> {
+        if self.broken.load(Ordering::Relaxed) {
+            return None;
+        }
+        // Between what was put into the inbox and the look at the lock: either this one sees the lane free, or
+        // its holder sees the inbox full after letting go. The other half is in `is_idle`'s callers.
+        fence(Ordering::SeqCst);
         match self.lane.try_lock() {
             Ok(lane) => Some(lane),
             Err(TryLockError::WouldBlock) => None,
@@ -104,6 +123,7 @@ impl Door {
     fn let_go(&self, mut lane: MutexGuard<'_, Lane>, more: bool) {
         let news = lane.take_news();
         drop(lane);
+        fence(Ordering::SeqCst);
         if news || more {
             self.wake();
         }
@@ -121,7 +141,9 @@ impl Door {
     fn run<R>(&self, turn: impl FnOnce() -> R) -> Option<R> {
         let ran = catch_unwind(AssertUnwindSafe(turn));
         if ran.is_err() {
-            self.inbox.close();
+            self.broken.store(true, Ordering::Relaxed);
+            // Dropped unanswered, they tell their callers so.
+            drop(self.inbox.close());
             self.stopped.send_replace(Some(Stopped::Panicked));
         }
         ran.ok()

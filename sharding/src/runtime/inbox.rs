@@ -45,10 +45,12 @@ impl<T> Inbox<T> {
         if items.is_empty() { Ok(()) } else { Err(NotTaken::Full) }
     }
 
-    /// Puts in without regard to the bound.
+    /// Puts in without regard to the bound. A closed inbox drops it: nobody is there to do it.
     pub(crate) fn put_always(&self, item: T) {
         let mut state = self.lock();
-        state.items.push(item);
+        if !state.closed {
+            state.items.push(item);
+        }
         self.count(&state);
     }
 
@@ -64,7 +66,7 @@ impl<T> Inbox<T> {
         state.items.is_empty()
     }
 
-    /// Whether nothing waits. Sequentially consistent with the lock of the lane: see [`door`](super::door).
+    /// Whether nothing waits; see [`door`](super::door) for the order with the lock of the lane.
     pub(crate) fn is_idle(&self) -> bool {
         self.len.load(Ordering::SeqCst) == 0
     }

@@ -82,6 +82,8 @@ pub(crate) struct Lane {
     wakes: BinaryHeap<Reverse<(Duration, usize, Option<Place>)>>,
     evict_hand: usize,
     entities: usize,
+    /// Nobody could be evicted; not worth another look before the next sweep.
+    nobody_idle: bool,
     /// Who holds what has changed in this turn.
     count_shards: bool,
     /// Something was begun that the lane's task does not know of yet.
@@ -165,6 +167,7 @@ impl Lane {
             wakes: BinaryHeap::new(),
             evict_hand: 0,
             entities: 0,
+            nobody_idle: false,
             count_shards: false,
             news: false,
             letters: Vec::new(),
@@ -278,7 +281,12 @@ impl Lane {
         match result {
             Done::Claimed(result) => {
                 if let Err(error) = &result {
-                    tracing::warn!(claim = %claim, %error, "the shard was not claimed");
+                    // Once aloud: a journal that is away is told of by every shard.
+                    if self.shards[at].claim_attempts() == 0 {
+                        tracing::warn!(shard = %self.shards[at].id(), %claim, %error, "the shard was not claimed");
+                    } else {
+                        tracing::debug!(shard = %self.shards[at].id(), %claim, %error, "the shard was not claimed");
+                    }
                 }
                 self.shards[at].claimed(&mut self.turn, claim, result, &mut self.actions);
                 self.count_shards = true;
@@ -328,7 +336,9 @@ impl Lane {
         self.entities += std::mem::take(&mut self.turn.created);
         if let Some(limit) = self.cx.config.max_active_entities {
             let share = limit.get().div_ceil(self.cx.config.lanes.get());
-            while self.entities > share && self.evict() {}
+            while self.entities > share && !self.nobody_idle {
+                self.nobody_idle = !self.evict();
+            }
         }
         // A turn that only reads leaves nothing to tell; others' caches keep what it does not write.
         if next > 0 || self.count_shards {
@@ -420,6 +430,7 @@ impl Lane {
     fn sweep(&mut self) {
         let idle = self.turn.now.since_start.saturating_sub(self.cx.config.passivate_after);
         let idle_before = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
+        self.nobody_idle = false;
         let (mut parked, mut dropped) = (0, 0);
         for shard in &mut self.shards {
             dropped += shard.sweep(&mut self.turn, idle_before, SWEEP_PARTS);

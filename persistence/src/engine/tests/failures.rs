@@ -169,14 +169,15 @@ fn a_constructor_that_panics_answers_and_leaves_nothing() {
 #[test]
 fn a_full_stash_refuses_and_the_others_are_served() {
     let mut stage = Stage::ready();
+    stage.turn.settings.stash_capacity = 4;
     stage.tell(|_, ctx| say(ctx, "busy"));
     for tag in 1..=6 {
         stage.ask(tag, |_, ctx| ctx.reply("served".to_owned()));
     }
     let refused = |tag| format!("{tag}: failed (None): this entity already holds 4 waiting requests");
-    assert_eq!(stage.heard(), [refused(5), refused(6)]);
+    assert_eq!(stage.heard(), [refused(4), refused(5), refused(6)], "the one at work counts too");
     stage.settle();
-    assert_eq!(stage.heard(), ["busy @1", "1: served @1", "2: served @1", "3: served @1", "4: served @1"]);
+    assert_eq!(stage.heard(), ["busy @1", "1: served @1", "2: served @1", "3: served @1"]);
 }
 
 #[test]
@@ -248,4 +249,74 @@ fn failures_are_reported_for_the_operator() {
         Report::Panicked { id, what: String::new() },
     ];
     assert_eq!(kinds, expected.iter().map(std::mem::discriminant).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_rejection_beside_a_stored_event_does_not_say_that_nothing_happened() {
+    for stored_first in [true, false] {
+        let mut stage = Stage::ready();
+        stage.ask(1, move |_, ctx| {
+            let silent = |ctx: &mut crate::model::Context<'_, super::stage::Scribe>| {
+                ctx.persist(said("stored"), |_, _, _| {});
+            };
+            if stored_first {
+                silent(ctx);
+            }
+            say(ctx, "unencodable");
+            if !stored_first {
+                silent(ctx);
+            }
+        });
+        stage.settle();
+        assert_eq!(stage.heard(), ["1: failed (Unknown): the event cannot be stored: this cannot be said"]);
+        assert_eq!(stage.journal.len(), 1);
+    }
+}
+
+#[test]
+fn a_failure_after_a_stored_event_of_the_same_command_is_unknown() {
+    let mut stage = Stage::ready();
+    stage.ask(1, |_, ctx| {
+        ctx.persist(said("stored"), |_, _, ctx| say(ctx, "nested"));
+    });
+    stage.flush();
+    stage.stored();
+    stage.flush();
+    stage.failed(Outcome::None);
+    assert_eq!(stage.heard(), ["1: failed (Unknown): the journal failed: disk on fire"]);
+}
+
+#[test]
+fn what_an_entity_has_begun_counts_against_its_bound() {
+    let mut stage = Stage::ready();
+    stage.turn.settings.stash_capacity = 4;
+    for tag in 1..=6 {
+        stage.ask(tag, |_, ctx| say_async(ctx, "slow disk"));
+    }
+    let refused = |tag| format!("{tag}: failed (None): this entity already holds 4 waiting requests");
+    assert_eq!(stage.heard(), [refused(5), refused(6)]);
+}
+
+#[test]
+fn an_entity_that_failed_once_can_still_leave() {
+    let mut stage = Stage::ready();
+    stage.tell(|_, ctx| say(ctx, "a"));
+    stage.flush();
+    stage.failed(Outcome::None);
+    assert!(!stage.is_idle(), "it waits to come back");
+    stage.wait();
+    stage.recover();
+    assert!(stage.is_idle());
+}
+
+#[test]
+fn a_failure_that_is_told_to_an_innocent_entity_changes_nothing() {
+    let mut stage = Stage::ready();
+    stage.tell(|_, ctx| say(ctx, "a"));
+    stage.settle();
+    stage.heard();
+    stage.tell(|_, ctx| ctx.defer(|_, ctx| ctx.reply("still here".to_owned())));
+    stage.failed(Outcome::Unknown);
+    assert!(stage.turn.reports.is_empty() && stage.wants.wake_at.is_none());
+    assert_eq!(stage.heard(), ["still here @1"]);
 }

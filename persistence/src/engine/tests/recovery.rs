@@ -144,7 +144,7 @@ fn what_was_read_under_an_older_claim_is_read_again() {
     show(&mut stage, 1);
     stage.page();
     stage.begin_load();
-    let wants = stage.cells.reload(crate::engine::Slot(0));
+    let wants = stage.cells.reload(&mut stage.turn, crate::engine::Slot(0));
     assert!(wants.load);
     stage.wants = wants;
     stage.recover();

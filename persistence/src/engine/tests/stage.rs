@@ -148,7 +148,7 @@ pub(super) struct Stage<A: PersistentActor> {
 
 pub(super) fn settings() -> EntitySettings {
     EntitySettings {
-        stash_capacity: 4,
+        stash_capacity: 40,
         backoff: Backoff { min: Duration::from_millis(200), max: Duration::from_secs(30), jitter: 0.0 },
         journal: LIMITS,
         page_events: 2,

@@ -376,6 +376,31 @@ fn a_session_is_never_used_twice_at_one_epoch() {
 }
 
 #[test]
+fn an_older_assignment_does_not_bring_back_an_older_session() {
+    let mut stage = Stage::held(&["a"]);
+    stage.ask("a", 1);
+    let batch = stage.batch();
+    stage.written(&batch, Err(WriteError::Fenced { held: None, sent_again: false }));
+    stage.flush();
+    stage.assign(4);
+    assert!(stage.flush().is_empty(), "it was given to this node before, and taken away since");
+    stage.assign(5);
+    assert_eq!(stage.claims(), [claim(5, 2)]);
+}
+
+#[test]
+fn while_the_journal_is_away_commands_are_refused_before_they_run() {
+    let mut stage = Stage::held(&["a", "b"]);
+    stage.ask("a", 1);
+    let batch = stage.batch();
+    stage.written(&batch, Err(unknown()));
+    stage.claimed(claim(5, 2), Err(ClaimError::Failed(StoreError::new("no answer"))));
+    stage.heard();
+    stage.ask("b", 7);
+    assert_eq!(stage.heard(), ["None: the journal failed: the shard cannot be claimed"]);
+}
+
+#[test]
 fn of_a_rejected_batch_the_innocent_writes_are_numbered_anew() {
     let mut stage = Stage::held(&["a", "b"]);
     stage.ask("a", 1);
