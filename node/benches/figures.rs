@@ -159,6 +159,18 @@ async fn ask_task(mailbox: &Mailbox) -> i64 {
     answer.await.unwrap()
 }
 
+/// Asks one at a time, in asks a second.
+fn tasks_rate(runtime: &Runtime, mailboxes: &Arc<Vec<Mailbox>>, callers: usize, each: usize) -> f64 {
+    rate(runtime, callers, callers * each, |caller| {
+        let mailboxes = Arc::clone(mailboxes);
+        async move {
+            for n in 0..each {
+                ask_task(&mailboxes[pick(caller, n)]).await;
+            }
+        }
+    })
+}
+
 fn asks() {
     const CALLERS: usize = 64;
     let runtime = runtime();
@@ -183,16 +195,7 @@ fn asks() {
                 }
             })
         },
-        || {
-            rate(&runtime, CALLERS, CALLERS * EACH, |caller| {
-                let mailboxes = Arc::clone(&mailboxes);
-                async move {
-                    for n in 0..EACH {
-                        ask_task(&mailboxes[pick(caller, n)]).await;
-                    }
-                }
-            })
-        },
+        || tasks_rate(&runtime, &mailboxes, CALLERS, EACH),
     );
     show(
         "in-memory asks, one at a time, 64 callers, 1 000 entities, against a task for each entity",
@@ -216,16 +219,7 @@ fn asks() {
                 }
             })
         },
-        || {
-            rate(&runtime, CALLERS, CALLERS * EACH, |caller| {
-                let mailboxes = Arc::clone(&mailboxes);
-                async move {
-                    for n in 0..EACH {
-                        ask_task(&mailboxes[pick(caller, n)]).await;
-                    }
-                }
-            })
-        },
+        || tasks_rate(&runtime, &mailboxes, CALLERS, EACH),
     );
     show(
         "in-memory asks, in batches of 64, against a task for each entity asked one at a time",

@@ -104,6 +104,16 @@ fn an_event_that_cannot_be_applied_parks_the_entity() {
 }
 
 #[test]
+fn a_decoder_that_panics_parks_the_entity_and_nobody_else() {
+    let mut stage = with_past("x", &["a", "explosive"]);
+    show(&mut stage, 1);
+    stage.recover();
+    let parked =
+        "1: failed (None): the entity is parked: event 2 (\"said\" version 1) cannot be decoded: it went off";
+    assert_eq!(stage.heard(), [parked]);
+}
+
+#[test]
 fn a_gap_parks_instead_of_being_skipped() {
     let mut stage = with_past("x", &["a", "b", "c"]);
     stage.journal.remove(1);

@@ -32,9 +32,17 @@ impl<'de> Deserialize<'de> for Script {
     }
 }
 
-/// An event that can refuse to be encoded, and to be applied.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// An event that can refuse to be encoded, decoded and applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said(pub(super) String);
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        assert!(text != "explosive", "it went off");
+        Ok(Self(text))
+    }
+}
 
 impl Serialize for Said {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
