@@ -16,7 +16,6 @@
 //!
 //! [`EventSourced`]: crate::model::EventSourced
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -29,8 +28,9 @@ use crate::model::{
     Signal,
 };
 
-use super::cells::{Message, Request};
+use super::panics::{drop_quietly, panic_message};
 use super::queue::{Entry, Phase, Spare, Work, WorkSlot};
+use super::request::{Message, Request};
 use super::turn::{BatchBuilder, Report, Turn, Wants, WriteFailure};
 
 pub(crate) struct Cell<A: PersistentActor> {
@@ -543,18 +543,4 @@ impl<A: PersistentActor> Cell<A> {
 
 fn construct<A: PersistentActor>(id: &EntityId) -> Result<A, String> {
     catch_unwind(|| A::new(id)).map_err(|panic| panic_message(panic.as_ref()))
-}
-
-/// Drops a value of the user's; what its destructor does is no reason to stop a shard.
-pub(super) fn drop_quietly<T>(value: T) {
-    // A panic was reported by the hook of the process; there is nobody to tell here.
-    let _ = catch_unwind(AssertUnwindSafe(move || drop(value)));
-}
-
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

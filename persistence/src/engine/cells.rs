@@ -3,17 +3,15 @@
 //! [`Cells`] knows the type; the shard knows it as an [`EntityStore`]. So types are erased once for each
 //! store, not once for each entity.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hashbrown::HashTable;
-use serde::de::DeserializeOwned;
 
-use super::cell::{Cell, drop_quietly, panic_message};
+use super::cell::Cell;
+use super::panics::drop_quietly;
 use super::queue::Spare;
+use super::request::{self, Body, Message, Request};
 use super::slab::Slab;
 use super::turn::{BatchBuilder, Report, Turn, Wants, WriteFailure};
 use crate::ids::{EntityId, EntityType, PersistenceId, PersistenceIdHash, SequenceNr};
@@ -23,55 +21,6 @@ use crate::model::{Caller, Failure, Outcome, PersistentActor, Sender};
 /// Where an entity lies in its store, while it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u32);
-
-/// What is asked of an entity, with `B` for a command.
-#[derive(Debug)]
-pub enum Message<B> {
-    /// Handle a command.
-    Command(B),
-    /// Show the state as JSON.
-    ReadState,
-}
-
-/// A command on its way to its owner.
-pub enum Body {
-    /// JSON, as received from outside.
-    Json(Bytes),
-    /// The value itself, from this process.
-    Local(Box<dyn Any + Send>),
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(bytes) => write!(f, "Json({})", String::from_utf8_lossy(bytes)),
-            Self::Local(_) => f.write_str("Local"),
-        }
-    }
-}
-
-/// A request that was decoded.
-pub struct Request<A: PersistentActor> {
-    pub(crate) message: Message<A::Command>,
-    pub(crate) caller: Option<Caller>,
-    pub(crate) deadline: Option<Duration>,
-}
-
-impl<A: PersistentActor> fmt::Debug for Request<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("type", &A::TYPE).finish_non_exhaustive()
-    }
-}
-
-impl<A: PersistentActor> Request<A> {
-    pub(crate) fn is_past(&self, now: Duration) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= now)
-    }
-
-    pub(crate) fn sender(self) -> Sender {
-        Sender::new(self.caller)
-    }
-}
 
 /// Which events to read for an entity that recovers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,7 +170,7 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
     ) -> Option<(Slot, Wants)> {
         let message = match message {
             Message::ReadState => Message::ReadState,
-            Message::Command(body) => match decode(body) {
+            Message::Command(body) => match request::decode(body) {
                 Ok(command) => Message::Command(command),
                 Err(failure) => {
                     Sender::new(caller).fail(turn, || failure);
@@ -346,32 +295,5 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
         let cells = (0..self.cells.places()).filter_map(|place| self.cells.get(place));
         let parked = cells.filter(|cell| cell.is_parked());
         parked.map(|cell| PersistenceId::new(A::TYPE, cell.id().clone())).collect()
-    }
-}
-
-/// Turns a body into a command of type `C`.
-fn decode<C: DeserializeOwned + Send + 'static>(body: Body) -> Result<C, Failure> {
-    let not_a_command = |path: String, reason: String| Failure::NotACommand { path, reason };
-    match body {
-        Body::Json(bytes) => {
-            let decoded = catch_unwind(AssertUnwindSafe(|| {
-                let mut json = serde_json::Deserializer::from_slice(&bytes);
-                let command = serde_path_to_error::deserialize(&mut json)
-                    .map_err(|fault| (fault.path().to_string(), fault.into_inner().to_string()))?;
-                json.end().map_err(|fault| (".".to_owned(), fault.to_string()))?;
-                Ok::<_, (String, String)>(command)
-            }));
-            match decoded {
-                Ok(Ok(command)) => Ok(command),
-                Ok(Err((path, reason))) => Err(not_a_command(path, reason)),
-                Err(panic) => {
-                    Err(Failure::Panicked { what: panic_message(panic.as_ref()), outcome: Outcome::None })
-                }
-            }
-        }
-        Body::Local(command) => command
-            .downcast()
-            .map(|command| *command)
-            .map_err(|_| not_a_command(".".to_owned(), "a value of another Rust type was sent".to_owned())),
     }
 }

@@ -11,11 +11,14 @@
 
 mod cell;
 mod cells;
+mod panics;
 pub(crate) mod queue;
+mod request;
 mod slab;
 pub(crate) mod turn;
 
-pub use cells::{Body, Cells, EntityStore, LoadRequest, Message, Request, Slot};
+pub use cells::{Cells, EntityStore, LoadRequest, Slot};
+pub use request::{Body, Message, Request};
 pub use turn::{Backoff, BatchBuilder, EntitySettings, Now, Report, Turn, Wants, WriteFailure};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::codec::EncodedEvent;
 use crate::ids::SequenceNr;
 use crate::model::{Answer, Caller, Deferred, EventHandler, EventsHandler, PersistentActor, Sender};
 
-use super::cells::Request;
+use super::request::Request;
 
 /// Something that waits for its place in the order of handlers.
 pub(crate) enum Entry<A: PersistentActor> {
