@@ -1,11 +1,11 @@
 //! Where an entity lives, and how a request gets there.
 //!
 //! A persistence id names its shard by a hash. A shard is the unit of ownership: whoever owns it claims
-//! it at the journal, and only then runs its entities. Many shards share a *lane*, one task that takes
-//! requests in batches, runs the entities' code inline, and hands writes and answers on in batches.
+//! it at the journal, and only then runs its entities. Many shards share a *lane*, which is run by whoever
+//! brings a request and finds it free; what comes meanwhile waits in the lane's inbox for that one.
 //!
 //! ```text
-//!   caller ─▶ region ─▶ inbox of a lane ─▶ shard ─▶ store of a type ─▶ cell
+//!   caller ─▶ region ─▶ door of a lane ─▶ shard  ─▶ store of a type ─▶ cell
 //!     ▲                                      │ one numbered batch in flight
 //!     └────────── answers ◀──────────────────┴─▶ journal
 //! ```

@@ -110,8 +110,9 @@ impl Door {
         if self.broken.load(Ordering::Relaxed) {
             return None;
         }
-        // Between what was put into the inbox and the look at the lock: either this one sees the lane free, or
-        // its holder sees the inbox full after letting go. The other half is in `is_idle`'s callers.
+        // Between putting into the inbox and looking at the lock, as its twin stands between letting go of the
+        // lock and looking at the inbox: so either this one finds the lane free, or its holder finds the inbox
+        // filled. A failed `try_lock` by itself orders nothing.
         fence(Ordering::SeqCst);
         match self.lane.try_lock() {
             Ok(lane) => Some(lane),
