@@ -14,7 +14,7 @@ use super::queue::Spare;
 use super::request::{self, Body, Message, Request};
 use super::slab::Slab;
 use super::turn::{BatchBuilder, Report, Turn, Wants, WriteFailure};
-use crate::ids::{EntityId, EntityType, PersistenceId, PersistenceIdHash, SequenceNr};
+use crate::ids::{EntityId, PersistenceId, PersistenceIdHash, SequenceNr};
 use crate::journal::{EventPage, ReadError};
 use crate::model::{Caller, Failure, Outcome, PersistentActor, Sender};
 
@@ -33,9 +33,6 @@ pub struct LoadRequest {
 
 /// The entities of one type in one shard, as the shard sees them.
 pub trait EntityStore: Send {
-    /// The type.
-    fn entity_type(&self) -> EntityType;
-
     /// A request has arrived; the entity is created if it is not here. `None` if nothing came of it but
     /// an answer.
     fn deliver(
@@ -87,10 +84,7 @@ pub trait EntityStore: Send {
         self.len() == 0
     }
 
-    /// Those that cannot be recovered.
-    fn parked(&self) -> Vec<PersistenceId>;
-
-    /// How many cannot; asked often.
+    /// How many cannot be recovered.
     fn parked_count(&self) -> usize;
 }
 
@@ -155,10 +149,6 @@ impl<A: PersistentActor> Cells<A> {
 }
 
 impl<A: PersistentActor> EntityStore for Cells<A> {
-    fn entity_type(&self) -> EntityType {
-        A::TYPE
-    }
-
     fn deliver(
         &mut self,
         turn: &mut Turn,
@@ -289,11 +279,5 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
 
     fn parked_count(&self) -> usize {
         self.parked
-    }
-
-    fn parked(&self) -> Vec<PersistenceId> {
-        let cells = (0..self.cells.places()).filter_map(|place| self.cells.get(place));
-        let parked = cells.filter(|cell| cell.is_parked());
-        parked.map(|cell| PersistenceId::new(A::TYPE, cell.id().clone())).collect()
     }
 }

@@ -25,7 +25,7 @@ use abide_persistence::journal::{
     Batch, Claim, ClaimError, Epoch, EventPage, ReadError, ReadEvents, Usurped, Write, WriteError, Writer,
 };
 use abide_persistence::model::{Answer, Caller, Failure, Outcome};
-use abide_persistence::{EntityId, PersistenceId, PersistenceIdHash, SequenceNr, ShardId};
+use abide_persistence::{EntityId, PersistenceIdHash, SequenceNr, ShardId};
 
 use super::registry::{Registry, TypeIndex};
 
@@ -215,11 +215,6 @@ impl Shard {
     /// How many entities cannot be recovered.
     pub fn parked_count(&self) -> usize {
         self.stores.iter().flatten().map(|store| store.parked_count()).sum()
-    }
-
-    /// Entities that cannot be recovered.
-    pub fn parked(&self) -> Vec<PersistenceId> {
-        self.stores.iter().flatten().flat_map(|store| store.parked()).collect()
     }
 
     /// A request has arrived.

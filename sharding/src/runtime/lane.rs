@@ -437,8 +437,7 @@ impl Lane {
             parked += shard.parked_count();
         }
         self.entities = self.shards.iter().map(Shard::entities).sum();
-        self.cx.stats.entities.store(self.entities, Ordering::Relaxed);
-        self.cx.stats.recoveries.store(self.reads.len(), Ordering::Relaxed);
+        self.tell_stats();
         self.cx.stats.entities_parked.store(parked, Ordering::Relaxed);
         if dropped > 0 {
             metrics::counter!("abide_entities_passivated_total").increment(dropped as u64);

@@ -77,7 +77,7 @@ fn an_event_that_cannot_be_decoded_parks_the_entity_and_is_named() {
     let heard = stage.heard();
     let parked = "failed (None): the entity is parked: event 2 (\"said\" version 3) cannot be decoded: ";
     assert!(heard.len() == 2 && heard.iter().all(|answer| answer[3..].starts_with(parked)), "{heard:?}");
-    assert_eq!(stage.cells.parked().len(), 1);
+    assert_eq!(stage.cells.parked_count(), 1);
     assert!(!stage.is_idle(), "it stays visible");
 }
 

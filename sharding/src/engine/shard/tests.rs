@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use abide_persistence::EntityType;
 use abide_persistence::codec::Event;
 use abide_persistence::engine::{EntitySettings, Now};
 use abide_persistence::journal::{JournalLimits, StoreError, Token};
 use abide_persistence::model::{Effect, EventSourced, Format, Payload, Reply, ReplySink};
+use abide_persistence::{EntityType, PersistenceId};
 use serde::{Deserialize, Serialize};
 
 use super::*;
