@@ -24,7 +24,8 @@ pub(crate) fn respond(answer: Answer) -> Result<Response, Problem> {
     }
 }
 
-fn reply(json: Vec<u8>, sequence_nr: SequenceNr) -> Response {
+/// A value of an entity, and the last event that it contains.
+pub(crate) fn reply(json: Vec<u8>, sequence_nr: SequenceNr) -> Response {
     let mut response = Response::new(Body::from(json));
     let headers = response.headers_mut();
     *headers = entity_headers(sequence_nr);

@@ -19,6 +19,18 @@ pub struct ApiConfig {
     /// Requests for entities at the same time. Default: 4096. One more is answered 429 before its body is
     /// read. Health and metrics do not count: they must answer under load.
     pub max_concurrent_requests: NonZeroUsize,
+    /// Live streams of events at the same time. Default: 256. One more is answered 503. Each looks into the
+    /// journal once a second, holds a connection, and at most one page of events.
+    pub max_streams: NonZeroUsize,
+    /// How long a live stream waits for its client to read on. Default: 30 s. Then the stream gives up its
+    /// place; the connection goes after [`ServeConfig::idle_timeout`], if the client does not read even then.
+    pub stream_write_timeout: Duration,
+    /// Time between two signs of life of a live stream. Default: 15 s. Well below
+    /// [`ServeConfig::idle_timeout`] and the time-outs of proxies, or quiet streams are cut.
+    pub stream_heartbeat: Duration,
+    /// States of the past (`?at=`) that are put together at the same time. Default: 4. Others wait, at most
+    /// until their deadline. Each reads an entity's events from the first one on.
+    pub max_replays: NonZeroUsize,
 }
 
 impl Default for ApiConfig {
@@ -28,6 +40,10 @@ impl Default for ApiConfig {
             default_timeout: Duration::from_secs(15),
             max_timeout: Duration::from_secs(120),
             max_concurrent_requests: const { NonZeroUsize::new(4096).expect("not zero") },
+            max_streams: const { NonZeroUsize::new(256).expect("not zero") },
+            stream_write_timeout: Duration::from_secs(30),
+            stream_heartbeat: Duration::from_secs(15),
+            max_replays: const { NonZeroUsize::new(4).expect("not zero") },
         }
     }
 }

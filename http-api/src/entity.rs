@@ -22,7 +22,9 @@ use crate::body::{self, BodyFault};
 use crate::clock::Stopwatch;
 use crate::gateway::Gateway;
 use crate::headers;
+use crate::past;
 use crate::problem::{Problem, ProblemKind, problem_of};
+use crate::query::Query;
 use crate::target;
 use crate::traffic::Route;
 
@@ -47,24 +49,29 @@ enum Asked {
 async fn answered(gateway: &Gateway, request: Request, asked: Asked) -> Response {
     let begun = Stopwatch::start();
     let (head, mut body) = request.into_parts();
-    let result = match gateway.enter() {
+    let mut result = match gateway.enter() {
         Ok(_slot) => handle(gateway, &head, &mut body, asked, begun).await,
         Err(busy) => Err(busy),
     };
+    if asked == Asked::State {
+        // Reading changes nothing, however it ends.
+        result = result.map_err(|problem| problem.outcome(Outcome::None));
+    }
+    settle(&head, body, result).await
+}
+
+/// Makes the answer, and sees to it that nothing of the request is left on the connection.
+pub(crate) async fn settle(head: &Parts, mut body: Body, result: Result<Response, Problem>) -> Response {
     match result {
         Ok(mut response) => {
-            if !settled(&head, &mut body).await {
+            if !settled(head, &mut body).await {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             response
         }
         Err(mut problem) => {
-            if asked == Asked::State {
-                // Reading changes nothing, however it ends.
-                problem.outcome = Outcome::None;
-            }
-            log(&problem, &head);
-            if !settled(&head, &mut body).await {
+            log(&problem, head);
+            if !settled(head, &mut body).await {
                 problem = problem.close();
             }
             problem.into_response()
@@ -81,14 +88,28 @@ async fn handle(
 ) -> Result<Response, Problem> {
     let to = address(gateway, head.uri.path())?;
     headers::refuse_unsupported(&head.headers)?;
-    refuse_unsupported_query(head.uri.query())?;
+    let at = match asked {
+        Asked::State => past::asked(head.uri.query())?,
+        Asked::Command => Query::read(head.uri.query(), &[]).map(|_| None)?,
+    };
+    let expected = match asked {
+        Asked::State => headers::refuse_condition(&head.headers).map(|()| None)?,
+        Asked::Command => headers::expected(&head.headers)?,
+    };
     let limit = headers::timeout(&head.headers, &gateway.config)?;
     match asked {
-        Asked::State => respond(gateway.region.ask(&to, Message::ReadState, Format::Json, limit).await),
+        Asked::State => match at {
+            Some(at) => past::state(gateway, &to, at, limit).await,
+            None => respond(gateway.region.ask(&to, Message::ReadState, Format::Json, limit).await),
+        },
         Asked::Command => {
             let json = read_command(gateway, head, body, limit).await?;
             let left = limit.saturating_sub(begun.elapsed());
-            let message = Message::Command(Command::Json(json.clone()));
+            let command = Command::Json(json.clone());
+            let message = match expected {
+                None => Message::Command(command),
+                Some(expected) => Message::CommandIf(command, expected),
+            };
             let answer = gateway.region.ask(&to, message, Format::Json, left).await;
             if let Err(failure) = &answer.result
                 && matches!(**failure, Failure::NotACommand { .. })
@@ -102,23 +123,22 @@ async fn handle(
 }
 
 fn address(gateway: &Gateway, path: &str) -> Result<Address, Problem> {
-    let bad = |malformed: target::Malformed| Problem::new(ProblemKind::BadTarget, malformed.words());
     let unknown = || Problem::new(ProblemKind::UnknownPath, "an entity is at /v1/entities/{type}/{id}");
-    let (entity_type, id) = target::entity(path).ok_or_else(unknown)?.map_err(bad)?;
+    resolve(gateway, target::entity(path).ok_or_else(unknown)?)
+}
+
+/// Puts an entity's name together from what a path holds.
+pub(crate) fn resolve(
+    gateway: &Gateway,
+    parts: Result<target::Parts<'_>, target::Malformed>,
+) -> Result<Address, Problem> {
+    let bad = |malformed: target::Malformed| Problem::new(ProblemKind::BadTarget, malformed.words());
+    let (entity_type, id) = parts.map_err(bad)?;
     let id = EntityId::new(&id).map_err(|fault| Problem::new(ProblemKind::BadEntityId, fault.to_string()))?;
     gateway.region.address(&entity_type, id).map_err(|failure| match failure {
         Failure::UnknownType => gateway.unknown_type(&entity_type),
         other => problem_of(other),
     })
-}
-
-/// `?at=…` would be answered by another state than the one that was asked for.
-fn refuse_unsupported_query(query: Option<&str>) -> Result<(), Problem> {
-    if query.is_none() || target::values(query, "at").next().is_none() {
-        return Ok(());
-    }
-    let words = "the state at an earlier sequence number cannot be read yet";
-    Err(Problem::new(ProblemKind::NotSupported, words).with("parameter", "at"))
 }
 
 async fn read_command(

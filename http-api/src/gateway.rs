@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 
 use abide_persistence::model::Outcome;
 use abide_sharding::Region;
 use axum::http::Method;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -25,6 +27,12 @@ pub(crate) struct Gateway {
     pub(crate) readiness: Readiness,
     pub(crate) checks: Vec<Check>,
     pub(crate) metrics: RenderMetrics,
+    /// Places for live streams.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Places for states that are put together from the past.
+    pub(crate) replays: Semaphore,
+    /// The document of `/openapi.json`, made when it is first asked for.
+    pub(crate) contract: OnceLock<Bytes>,
     slots: Semaphore,
     traffic: Traffic,
 }
@@ -32,14 +40,17 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn new(api: Api) -> Self {
         let Api { region, config, readiness, checks, metrics } = api;
-        let slots = config.max_concurrent_requests.get().min(Semaphore::MAX_PERMITS);
+        let places = |wanted: usize| Semaphore::new(wanted.min(Semaphore::MAX_PERMITS));
         Self {
+            streams: Arc::new(places(config.max_streams.get())),
+            replays: places(config.max_replays.get()),
+            contract: OnceLock::new(),
+            slots: places(config.max_concurrent_requests.get()),
             region,
             config,
             readiness,
             checks,
             metrics,
-            slots: Semaphore::new(slots),
             traffic: Traffic::new(),
         }
     }
@@ -55,6 +66,10 @@ impl Gateway {
 
     pub(crate) fn requests_in_flight(&self) -> usize {
         self.config.max_concurrent_requests.get().saturating_sub(self.slots.available_permits())
+    }
+
+    pub(crate) fn streams_open(&self) -> usize {
+        self.config.max_streams.get().saturating_sub(self.streams.available_permits())
     }
 
     pub(crate) fn unknown_type(&self, asked: &str) -> Problem {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use abide_persistence::SequenceNr;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, IF_MATCH};
 
@@ -30,13 +31,35 @@ pub(crate) fn timeout(headers: &HeaderMap, config: &ApiConfig) -> Result<Duratio
 
 /// Refuses what is not supported: a client that relies on it must not believe that it holds.
 pub(crate) fn refuse_unsupported(headers: &HeaderMap) -> Result<(), Problem> {
-    for (name, written) in [(IDEMPOTENCY_KEY, "Idempotency-Key"), (IF_MATCH, "If-Match")] {
-        if headers.contains_key(name) {
-            let words = format!("{written} is not supported yet, and the command was not handled without it");
-            return Err(Problem::new(ProblemKind::NotSupported, words).with("header", written));
-        }
+    let words = "Idempotency-Key is not supported yet, and the request was not handled without it";
+    refuse(headers, IDEMPOTENCY_KEY, "Idempotency-Key", words)
+}
+
+/// Refuses a condition on what cannot be conditional.
+pub(crate) fn refuse_condition(headers: &HeaderMap) -> Result<(), Problem> {
+    refuse(headers, IF_MATCH, "If-Match", "If-Match is a condition on commands; this request is none")
+}
+
+fn refuse(headers: &HeaderMap, name: HeaderName, written: &str, words: &'static str) -> Result<(), Problem> {
+    if headers.contains_key(name) {
+        return Err(Problem::new(ProblemKind::NotSupported, words).with("header", written));
     }
     Ok(())
+}
+
+/// The last event that the entity must have for the command to be handled, if there is a condition.
+pub(crate) fn expected(headers: &HeaderMap) -> Result<Option<SequenceNr>, Problem> {
+    let mut values = headers.get_all(IF_MATCH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let quoted = value.to_str().ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
+    let digits = quoted.filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+    match digits.and_then(|digits| digits.parse().ok()) {
+        Some(number) if values.next().is_none() => Ok(Some(SequenceNr(number))),
+        _ => {
+            let words = "If-Match is one ETag of this entity as it was given, such as \"7\" with its quotes";
+            Err(Problem::new(ProblemKind::BadHeader, words))
+        }
+    }
 }
 
 /// Refuses a body that does not say that it is JSON.

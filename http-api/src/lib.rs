@@ -7,7 +7,7 @@
 //!             connection methods                        is not a reply
 //! ```
 //!
-//! - [`router`] makes the routes out of an [`Api`]; [`serve`] runs them on a listener, with limits on
+//! - [`router`] makes the routes out of an [`Api`], [`routers`] those for operators too; [`serve`] runs them on a listener, with limits on
 //!   slow and on too many clients, and an orderly end.
 //! - [`ProblemKind`] lists every way in which a request can fail, with its status.
 //! - [`Readiness`] says whether traffic should come; [`Check`]s say what works.
@@ -24,13 +24,24 @@ mod answer;
 mod body;
 mod entity;
 mod headers;
+mod query;
 mod target;
+
+mod events;
+mod listing;
+mod past;
+mod reading;
+
+mod docs;
+mod openapi;
 
 mod problem;
 
 mod health;
 mod operations;
 mod readiness;
+
+mod admin;
 
 mod clock;
 mod config;
@@ -42,5 +53,5 @@ pub use config::{ApiConfig, ServeConfig};
 pub use health::{Check, CheckFuture};
 pub use problem::ProblemKind;
 pub use readiness::Readiness;
-pub use router::{Api, RenderMetrics, router};
+pub use router::{Api, RenderMetrics, Routers, router, routers};
 pub use serve::{Served, serve};

@@ -88,6 +88,7 @@ pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
     let work = async {
         // Set here, because only here it is read: a gauge on the way of every request would cost.
         metrics::gauge!(Traffic::IN_FLIGHT).set(gateway.requests_in_flight() as f64);
+        metrics::gauge!(Traffic::STREAMS).set(gateway.streams_open() as f64);
         text("text/plain; version=0.0.4; charset=utf-8", (gateway.metrics)())
     };
     gateway.observed(Route::Metrics, request.method(), work).await
@@ -113,7 +114,7 @@ pub(crate) async fn unknown_method(State(gateway): State<Arc<Gateway>>, request:
     gateway.observed(Route::Unmatched, &head.method, work).await
 }
 
-fn text(kind: &'static str, body: impl Into<Body>) -> Response {
+pub(crate) fn text(kind: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -122,7 +123,7 @@ fn text(kind: &'static str, body: impl Into<Body>) -> Response {
     response
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     // Names and words; they can be encoded.
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut response = text("application/json", body);

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 /// Says whether traffic should come, and why not. Cheap to clone: all handles are one.
 ///
 /// A node is ready while nobody has a reason against it. Draining is for good: the node still serves what
@@ -15,6 +17,8 @@ pub struct Readiness(Arc<Inner>);
 struct Inner {
     /// Apart from the reasons, because every answer looks at it.
     draining: AtomicBool,
+    /// Tells those who must end before the node can leave.
+    drained: Notify,
     reasons: Mutex<BTreeMap<&'static str, String>>,
 }
 
@@ -28,7 +32,11 @@ impl Readiness {
 
     /// A node that is ready.
     pub fn ready() -> Self {
-        Self(Arc::new(Inner { draining: AtomicBool::new(false), reasons: Mutex::default() }))
+        Self(Arc::new(Inner {
+            draining: AtomicBool::new(false),
+            drained: Notify::new(),
+            reasons: Mutex::default(),
+        }))
     }
 
     /// Adds a reason, or replaces the one of this name. Clients can read it.
@@ -43,7 +51,19 @@ impl Readiness {
 
     /// The node is about to leave.
     pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.draining.store(true, Ordering::Release);
+        self.0.drained.notify_waiters();
+    }
+
+    /// Ends when the node is about to leave. Live streams end then: they would hold it up.
+    pub(crate) async fn drained(&self) {
+        let told = self.0.drained.notified();
+        let mut told = std::pin::pin!(told);
+        // First listen, then look: what happens in between is not missed.
+        told.as_mut().enable();
+        if !self.0.draining.load(Ordering::Acquire) {
+            told.await;
+        }
     }
 
     /// Whether the node is about to leave.

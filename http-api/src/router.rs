@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use abide_sharding::Region;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 
 use crate::config::ApiConfig;
 use crate::gateway::Gateway;
 use crate::health::Check;
 use crate::readiness::Readiness;
-use crate::{entity, operations};
+use crate::traffic::Route;
+use crate::{admin, docs, entity, events, listing, openapi, operations};
 
 /// Writes all metrics of the process as Prometheus text.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -41,18 +42,54 @@ impl fmt::Debug for Api {
     }
 }
 
-/// Makes the routes.
+/// The routes of both listeners; what they count and show is one.
+#[derive(Debug)]
+pub struct Routers {
+    /// For clients.
+    pub clients: Router,
+    /// For operators, on an address that clients do not reach.
+    pub admin: Router,
+}
+
+/// Makes the routes for clients and those for operators.
+pub fn routers(api: Api) -> Routers {
+    let gateway = Arc::new(Gateway::new(api));
+    Routers { clients: client_router(Arc::clone(&gateway)), admin: admin::admin_router(gateway) }
+}
+
+/// Makes the routes for clients alone.
 pub fn router(api: Api) -> Router {
-    let entity = || get(entity::state).post(entity::command);
-    Router::new()
-        .route("/v1/entities/{type}/{id}", entity())
-        // An empty id is a bad id, not an unknown path.
-        .route("/v1/entities/{type}/", entity())
-        .route("/livez", get(operations::livez))
-        .route("/readyz", get(operations::readyz))
-        .route("/healthz", get(operations::healthz))
-        .route("/metrics", get(operations::metrics))
+    client_router(Arc::new(Gateway::new(api)))
+}
+
+fn client_router(gateway: Arc<Gateway>) -> Router {
+    let mut router = Router::new();
+    for route in Route::ROUTED {
+        if let Some(handlers) = handlers(route) {
+            router = router.route(route.template(), handlers);
+        }
+    }
+    // An empty id is a bad id, not an unknown path.
+    if let Some(entity) = handlers(Route::Entity) {
+        router = router.route("/v1/entities/{type}/", entity);
+    }
+    router
         .fallback(operations::unknown_path)
         .method_not_allowed_fallback(operations::unknown_method)
-        .with_state(Arc::new(Gateway::new(api)))
+        .with_state(gateway)
+}
+
+fn handlers(route: Route) -> Option<MethodRouter<Arc<Gateway>>> {
+    match route {
+        Route::Entity => Some(get(entity::state).post(entity::command)),
+        Route::Events => Some(get(events::events)),
+        Route::Ids => Some(get(listing::ids)),
+        Route::OpenApi => Some(get(openapi::openapi)),
+        Route::Docs => Some(get(docs::docs)),
+        Route::Livez => Some(get(operations::livez)),
+        Route::Readyz => Some(get(operations::readyz)),
+        Route::Healthz => Some(get(operations::healthz)),
+        Route::Metrics => Some(get(operations::metrics)),
+        Route::Parked | Route::Release | Route::Unmatched => None,
+    }
 }

@@ -27,7 +27,7 @@ impl Malformed {
 }
 
 /// An entity's type and id.
-type Parts<'a> = (Cow<'a, str>, Cow<'a, str>);
+pub(crate) type Parts<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// Splits `/v1/entities/{type}/{id}` into its decoded parts. `None` if it is another path.
 pub(crate) fn entity(path: &str) -> Option<Result<Parts<'_>, Malformed>> {
@@ -37,6 +37,21 @@ pub(crate) fn entity(path: &str) -> Option<Result<Parts<'_>, Malformed>> {
     }
     let both = || Ok((decode(entity_type)?, decode(id)?));
     Some(both())
+}
+
+/// Splits `/v1/entities/{type}/{id}/events` likewise.
+pub(crate) fn events(path: &str) -> Option<Result<Parts<'_>, Malformed>> {
+    entity(path.strip_suffix("/events")?)
+}
+
+/// Splits `/v1/entities/{type}/{id}/release` likewise.
+pub(crate) fn release(path: &str) -> Option<Result<Parts<'_>, Malformed>> {
+    entity(path.strip_suffix("/release")?)
+}
+
+/// The decoded type in `/v1/entities/{type}`.
+pub(crate) fn entity_type(path: &str) -> Option<Result<Cow<'_, str>, Malformed>> {
+    path.strip_prefix(ENTITIES).filter(|name| !name.contains('/')).map(decode)
 }
 
 /// The decoded values of a key in a query.

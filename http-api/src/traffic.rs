@@ -13,10 +13,18 @@ use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, des
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Entity,
+    Events,
+    Ids,
+    OpenApi,
+    Docs,
     Livez,
     Readyz,
     Healthz,
     Metrics,
+    /// On the listener for operators.
+    Parked,
+    /// On the listener for operators.
+    Release,
     /// Whatever has no route.
     Unmatched,
 }
@@ -24,13 +32,32 @@ pub(crate) enum Route {
 impl Route {
     const COUNT: usize = Self::Unmatched as usize + 1;
 
+    /// Those that the clients' router has.
+    pub(crate) const ROUTED: [Self; Self::COUNT - 3] = [
+        Self::Entity,
+        Self::Events,
+        Self::Ids,
+        Self::OpenApi,
+        Self::Docs,
+        Self::Livez,
+        Self::Readyz,
+        Self::Healthz,
+        Self::Metrics,
+    ];
+
     pub(crate) fn template(self) -> &'static str {
         match self {
             Self::Entity => "/v1/entities/{type}/{id}",
+            Self::Events => "/v1/entities/{type}/{id}/events",
+            Self::Ids => "/v1/entities/{type}",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
             Self::Livez => "/livez",
             Self::Readyz => "/readyz",
             Self::Healthz => "/healthz",
             Self::Metrics => "/metrics",
+            Self::Parked => "/v1/entities/parked",
+            Self::Release => "/v1/entities/{type}/{id}/release",
             Self::Unmatched => "unmatched",
         }
     }
@@ -38,8 +65,8 @@ impl Route {
 
 /// The most frequent first; the last one stands for all others.
 const METHODS: [&str; 8] = ["POST", "GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
-const STATUSES: [u16; 19] =
-    [200, 204, 400, 404, 405, 408, 409, 412, 413, 415, 422, 429, 401, 403, 500, 501, 503, 504, 0];
+const STATUSES: [u16; 20] =
+    [200, 204, 400, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 401, 403, 500, 501, 503, 504, 0];
 
 #[derive(Default)]
 struct Row {
@@ -52,6 +79,7 @@ pub(crate) struct Traffic([[Row; METHODS.len()]; Route::COUNT]);
 
 impl Traffic {
     pub(crate) const IN_FLIGHT: &str = "abide_http_requests_in_flight";
+    pub(crate) const STREAMS: &str = "abide_http_streams";
 
     pub(crate) fn new() -> Self {
         describe_counter!("abide_http_requests_total", "Requests answered");
@@ -62,6 +90,7 @@ impl Traffic {
         );
         describe_counter!("abide_http_panics_total", "Panics of the gateway");
         describe_gauge!(Self::IN_FLIGHT, "Requests for entities under way");
+        describe_gauge!(Self::STREAMS, "Live streams of events");
         Self(Default::default())
     }
 

@@ -309,14 +309,38 @@ async fn a_panic_of_the_gateway_is_500_and_the_process_lives() {
 #[tokio::test]
 async fn what_is_not_supported_yet_is_501_and_never_ignored() {
     let node = Node::start().await;
-    for (header, value, written) in
-        [("idempotency-key", "k", "Idempotency-Key"), ("if-match", "\"1\"", "If-Match")]
-    {
-        let response = node.send("POST", &counter("a"), &[JSON, (header, value)], INCREMENT).await;
-        assert_eq!(response.is_problem(501, "not-supported", "none")["header"], written);
+    let response = node.send("POST", &counter("a"), &[JSON, ("idempotency-key", "k")], INCREMENT).await;
+    assert_eq!(response.is_problem(501, "not-supported", "none")["header"], "Idempotency-Key");
+    for path in [counter("a"), format!("{}/events", counter("a")), "/v1/entities/counter".to_owned()] {
+        let response = node.send("GET", &path, &[("if-match", "\"1\"")], "").await;
+        assert_eq!(response.is_problem(501, "not-supported", "none")["header"], "If-Match");
     }
-    let response = node.get(&format!("{}?at=3", counter("a"))).await;
-    assert_eq!(response.is_problem(501, "not-supported", "none")["parameter"], "at");
+    assert_eq!(node.post(&counter("a"), GET).await.json()["value"], 0, "nothing was handled");
+}
+
+// 412
+
+#[tokio::test]
+async fn a_command_is_handled_only_if_its_condition_holds() {
+    let node = Node::start().await;
+    let increment_if =
+        async |tag: &str| node.send("POST", &counter("a"), &[JSON, ("if-match", tag)], INCREMENT).await;
+    assert_eq!(increment_if("\"0\"").await.status, 200, "an entity without events ends with 0");
+    let refused = increment_if("\"0\"").await.is_problem(412, "condition-failed", "none");
+    assert_eq!((&refused["last"], &refused["expected"]), (&1.into(), &0.into()));
+    assert_eq!(node.post(&counter("a"), GET).await.json()["value"], 1, "it was not handled");
+    assert_eq!(increment_if("\"1\"").await.header("etag"), Some("\"2\""));
+}
+
+#[tokio::test]
+async fn a_condition_that_is_no_etag_of_ours_is_400() {
+    let node = Node::start().await;
+    for tag in ["1", "*", "\"\"", "\"-1\"", "W/\"1\"", "\"1\", \"2\"", "\"18446744073709551616\"", "\"1"] {
+        let response = node.send("POST", &counter("a"), &[JSON, ("if-match", tag)], INCREMENT).await;
+        response.is_problem(400, "bad-header", "none");
+    }
+    let twice = [JSON, ("if-match", "\"0\""), ("if-match", "\"0\"")];
+    node.send("POST", &counter("a"), &twice, INCREMENT).await.is_problem(400, "bad-header", "none");
     assert_eq!(node.post(&counter("a"), GET).await.json()["value"], 0, "nothing was handled");
 }
 

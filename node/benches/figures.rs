@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench -p abide --bench figures            # all
 //! cargo bench -p abide --bench figures -- asks    # those whose name contains "asks"
+//! ABIDE_FIGURES_QUICK=1 cargo bench …             # one round, hundredths: tells only that they run
 //! ```
 //!
 //! Every measurement is taken in turns with its baseline, several rounds of each, and the medians are
@@ -10,6 +11,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -17,11 +19,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abide::demo::{Counter, CounterCommand, CounterRejection, Value};
-use abide::persistence::engine::{Backoff, EntitySettings};
+use abide::persistence::codec::Event;
+use abide::persistence::engine::EntitySettings;
 use abide::persistence::journal::{Epoch, Journal, Writer};
-use abide::persistence::model::EventSourcedActor;
+use abide::persistence::model::{
+    Context, EventSourcedActor, PersistentActor, Recover, RecoveryContext, StashOverflow,
+};
 use abide::persistence::runtime::{EmbeddedOptions, EmbeddedStore, MemoryJournal};
-use abide::persistence::{EntityId, ShardCount};
+use abide::persistence::{EntityId, EntityType, ShardCount};
 use abide::sharding::{AskError, EntityRef, Region, RegionConfig, Registry};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
@@ -35,8 +40,19 @@ const ENTITIES: usize = 1000;
 fn main() {
     // `cargo bench` adds --bench.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let figures: [(&str, fn()); 5] =
-        [("asks", asks), ("memory", memory), ("embedded", embedded), ("hot", hot), ("http", http)];
+    if let [peak::CHILD, at, id] = wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return peak::child(Path::new(at), id);
+    }
+    let figures: [(&str, fn()); 8] = [
+        ("asks", asks),
+        ("memory", memory),
+        ("embedded", embedded),
+        ("hot", hot),
+        ("async", persist_async),
+        ("recovery", recovery),
+        ("peak", peak::peak),
+        ("http", http),
+    ];
     for (name, figure) in figures {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
             figure();
@@ -57,7 +73,8 @@ fn region_config(journal: &dyn Journal) -> RegionConfig {
         inbox_capacity: 100_000,
         entity: EntitySettings {
             stash_capacity: 4096,
-            backoff: Backoff { min: Duration::from_millis(200), max: Duration::from_secs(30), jitter: 0.2 },
+            stash_overflow: StashOverflow::Fail,
+            backoff: EntitySettings::default().backoff,
             journal: journal.limits(),
             page_events: 1000,
             page_bytes: 1 << 20,
@@ -67,16 +84,45 @@ fn region_config(journal: &dyn Journal) -> RegionConfig {
         max_recoveries: NonZeroUsize::new(64).unwrap(),
         recovery_permit_timeout: Duration::from_secs(30),
         recovery_event_timeout: Duration::from_secs(30),
+        slow_handler: Duration::from_millis(100),
+        journal_timeout: Duration::from_secs(10),
     }
 }
 
 fn region(journal: Arc<dyn Journal>) -> Region {
+    region_of(1, journal)
+}
+
+/// The region of a later generation on this journal; each is used once.
+fn region_of(generation: u32, journal: Arc<dyn Journal>) -> Region {
     let mut registry = Registry::default();
     registry.entity::<Counter>().unwrap();
+    registry.actor::<Line>().unwrap();
     let config = region_config(journal.as_ref());
-    let region = Region::start(Arc::new(registry), journal, Writer { cluster: 1, incarnation: 1 }, config);
-    region.assign(config.shards.all(), Epoch::new(1, 1));
+    let writer = Writer { cluster: 1, incarnation: u128::from(generation) };
+    let region = Region::start(Arc::new(registry), journal, writer, config).unwrap();
+    region.assign(config.shards.all(), Epoch::new(generation, 1));
     region
+}
+
+/// Waits until all shards are claimed, which is no part of what is measured.
+async fn all_held(region: &Region) {
+    while region.status().shards_held < 1024 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn is_quick() -> bool {
+    std::env::var_os("ABIDE_FIGURES_QUICK").is_some()
+}
+
+fn rounds() -> usize {
+    if is_quick() { 1 } else { ROUNDS }
+}
+
+/// So many, or a hundredth.
+fn many(count: usize) -> usize {
+    if is_quick() { count.div_ceil(100) } else { count }
 }
 
 fn counters(region: &Region, count: usize) -> Vec<CounterRef> {
@@ -115,7 +161,7 @@ fn in_turns(mut a: impl FnMut() -> f64, mut b: impl FnMut() -> f64) -> (f64, f64
     a();
     b();
     let (mut first, mut second) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         first.push(a());
         second.push(b());
     }
@@ -354,6 +400,304 @@ fn hot() {
     let _ = std::fs::remove_dir_all(&at);
 }
 
+/// An actor that stores texts, one event for each command.
+struct Line {
+    texts: u64,
+}
+
+#[derive(serde::Deserialize)]
+enum LineCommand {
+    Store(String),
+    StoreAsync(String),
+    StoreMany(Vec<String>),
+    Count,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Stored(String);
+
+impl Event for Stored {
+    fn name(&self) -> &'static str {
+        "stored"
+    }
+}
+
+impl PersistentActor for Line {
+    const TYPE: EntityType = EntityType::new("line");
+    type Command = LineCommand;
+    type Event = Stored;
+    type Reply = u64;
+    type Rejection = ();
+    type State = u64;
+    type Message = Infallible;
+
+    fn new(_: &EntityId) -> Self {
+        Self { texts: 0 }
+    }
+
+    fn state(&self) -> &u64 {
+        &self.texts
+    }
+
+    fn receive_command(&mut self, command: LineCommand, ctx: &mut Context<'_, Self>) {
+        match command {
+            LineCommand::Store(text) => ctx.persist(Stored(text), Self::stored),
+            LineCommand::StoreAsync(text) => ctx.persist_async(Stored(text), Self::stored),
+            LineCommand::StoreMany(texts) => {
+                ctx.persist_all(texts.into_iter().map(Stored).collect(), |this, _, _| this.texts += 1);
+                ctx.defer(|this, ctx| ctx.reply(this.texts));
+            }
+            LineCommand::Count => ctx.reply(self.texts),
+        }
+    }
+
+    fn receive_recover(&mut self, item: Recover<Self>, _: &mut RecoveryContext<'_, Self>) {
+        match item {
+            Recover::Event(_) => self.texts += 1,
+            Recover::Snapshot(texts) => self.texts = texts,
+        }
+    }
+}
+
+impl Line {
+    fn stored(&mut self, _: &Stored, ctx: &mut Context<'_, Self>) {
+        self.texts += 1;
+        ctx.reply(self.texts);
+    }
+}
+
+/// Sends commands to one actor as fast as it takes them: so many wait there that it never has none.
+fn to_one(
+    runtime: &Runtime,
+    region: &Region,
+    line: &EntityRef<Line>,
+    count: usize,
+    make: fn(String) -> LineCommand,
+) -> f64 {
+    const WAITING: usize = 2000;
+    runtime.block_on(async {
+        let start = Instant::now();
+        // Two halves, so that one is waiting there while the answers of the other are looked at.
+        let half = |mut left: usize| async move {
+            while left > 0 {
+                let now = left.min(WAITING / 2);
+                left -= now;
+                let commands: Vec<_> = (0..now).map(|_| (line, make("x".repeat(40)))).collect();
+                for stored in region.ask_all(commands).await {
+                    stored.unwrap();
+                }
+            }
+        };
+        tokio::join!(half(count / 2), half(count - count / 2));
+        count as f64 / start.elapsed().as_secs_f64()
+    })
+}
+
+fn persist_async() {
+    let at = directory("async");
+    let runtime = runtime();
+    let (store, region) = runtime.block_on(async {
+        let store = EmbeddedStore::open(&at, EmbeddedOptions::default()).unwrap();
+        let region = region(Arc::new(store.clone()));
+        all_held(&region).await;
+        (store, region)
+    });
+    let line = |id: &str| region.entity::<Line>(EntityId::new(id).unwrap()).unwrap();
+    let (one, other) = (line("async"), line("stashing"));
+    let (ours, baseline) = in_turns(
+        || to_one(&runtime, &region, &one, many(100_000), LineCommand::StoreAsync),
+        || to_one(&runtime, &region, &other, many(4000), LineCommand::Store),
+    );
+    show(
+        "persist_async of one event on one actor, as fast as it takes commands, against persist, embedded journal",
+        ours,
+        baseline,
+        5.0,
+    );
+    runtime.block_on(async {
+        region.stop().await;
+        store.close().await;
+    });
+    let _ = std::fs::remove_dir_all(&at);
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Reads all streams out of the engine below, by two threads, as the cores are two. In streams a second.
+fn raw_streams(events: &fjall::Keyspace, names: &[String]) -> f64 {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for part in names.chunks(names.len().div_ceil(2)) {
+            scope.spawn(move || {
+                for name in part {
+                    let key = |number: u64| {
+                        let mut key = format!("counter|{name}\0").into_bytes();
+                        key.extend_from_slice(&number.to_be_bytes());
+                        key
+                    };
+                    let rows = events.range(key(1)..=key(u64::MAX));
+                    let values: Vec<_> = rows.map(|row| row.into_inner().unwrap().1).collect();
+                    assert_eq!(values.len(), 10);
+                    std::hint::black_box(values);
+                }
+            });
+        }
+    });
+    names.len() as f64 / start.elapsed().as_secs_f64()
+}
+
+fn recovery() {
+    let (at, copy) = (directory("recovery"), directory("recovery-raw"));
+    let runtime = runtime();
+    let count = many(20_000);
+    // In no order that the engine would like.
+    let names: Vec<_> = (0..count).map(|n| format!("{:016}", n * 7919 % count)).collect();
+    let store = runtime.block_on(async {
+        let store = EmbeddedStore::open(&at, EmbeddedOptions::default()).unwrap();
+        let region = region(Arc::new(store.clone()));
+        let entities = counters(&region, count);
+        for part in entities.chunks(1000) {
+            let ten = (0..10).flat_map(|_| part).map(|entity| (entity, CounterCommand::Increment { by: 1 }));
+            region.ask_all(ten.collect::<Vec<_>>()).await.into_iter().for_each(check);
+        }
+        region.stop().await;
+        store.close().await;
+        drop((region, store));
+        copy_all(&at, &copy);
+        EmbeddedStore::open(&at, EmbeddedOptions::default()).unwrap()
+    });
+    let cache = EmbeddedOptions::default().cache_bytes;
+    let raw = fjall::Database::builder(copy.join("db")).cache_size(cache).open().unwrap();
+    let events = raw.keyspace("events", fjall::KeyspaceCreateOptions::default).unwrap();
+    let mut generation = 1;
+    let mut recover_all = || {
+        generation += 1;
+        runtime.block_on(async {
+            let region = region_of(generation, Arc::new(store.clone()));
+            all_held(&region).await;
+            let entities: Vec<CounterRef> =
+                names.iter().map(|name| region.entity(EntityId::new(name).unwrap()).unwrap()).collect();
+            let start = Instant::now();
+            for part in entities.chunks(1000) {
+                for asked in region.ask_all(part.iter().map(|entity| (entity, CounterCommand::Get {}))).await
+                {
+                    assert_eq!(asked.unwrap().value, 10);
+                }
+            }
+            let rate = count as f64 / start.elapsed().as_secs_f64();
+            region.stop().await;
+            rate
+        })
+    };
+    let (ours, baseline) = in_turns(&mut recover_all, || raw_streams(&events, &names));
+    show(
+        "recovery of entities with 10 events, against raw reads of the same streams from the same engine",
+        ours,
+        baseline,
+        0.5,
+    );
+    runtime.block_on(store.close());
+    drop((events, raw));
+    let _ = (std::fs::remove_dir_all(&at), std::fs::remove_dir_all(&copy));
+}
+
+/// What recovering one entity takes at its peak: in a process of its own each time, so that nothing is left
+/// from before.
+mod peak {
+    use super::*;
+
+    /// Tells a child of this process from the benchmark itself.
+    pub(super) const CHILD: &str = "recover-one";
+
+    /// Small, so that what grows is not the cache.
+    const CACHE: u64 = 1 << 20;
+
+    fn open(at: &Path) -> EmbeddedStore {
+        let options = EmbeddedOptions { cache_bytes: CACHE, ..EmbeddedOptions::default() };
+        EmbeddedStore::open(at, options).unwrap()
+    }
+
+    fn status_bytes(field: &str) -> f64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
+    }
+
+    /// Recovers one entity and prints its events and the peak, in bytes above what was in use before.
+    pub(super) fn child(at: &Path, id: &str) {
+        let generation = 2 + u32::from(id == "long");
+        runtime().block_on(async {
+            let store = open(at);
+            let region = region_of(generation, Arc::new(store.clone()));
+            all_held(&region).await;
+            let count = async |id: &str| {
+                let line: EntityRef<Line> = region.entity(EntityId::new(id).unwrap()).unwrap();
+                line.ask(LineCommand::Count).await.unwrap()
+            };
+            assert_eq!(count("nobody").await, 0);
+            // From here on the high-water mark counts anew.
+            std::fs::write("/proc/self/clear_refs", "5").unwrap();
+            let before = status_bytes("VmRSS:");
+            let events = count(id).await;
+            println!("{events} {}", status_bytes("VmHWM:") - before);
+            region.stop().await;
+            store.close().await;
+        });
+    }
+
+    fn in_child(at: &Path, id: &str, events: usize) -> f64 {
+        // Each on a copy of its own: a generation is used once.
+        let copy = directory("peak-child");
+        copy_all(at, &copy);
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([CHILD.as_ref(), copy.as_os_str(), id.as_ref()])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(child.stdout).unwrap();
+        assert!(child.status.success(), "{said} {}", String::from_utf8_lossy(&child.stderr));
+        let (count, peak) = said.trim().split_once(' ').unwrap();
+        assert_eq!(count.parse::<usize>().unwrap(), events);
+        let _ = std::fs::remove_dir_all(&copy);
+        peak.parse().unwrap()
+    }
+
+    pub(super) fn peak() {
+        let at = directory("peak");
+        let (short, long) = (many(10_000), many(100_000));
+        let runtime = runtime();
+        runtime.block_on(async {
+            let store = open(&at);
+            let region = region(Arc::new(store.clone()));
+            for (id, events) in [("short", short), ("long", long)] {
+                let line: EntityRef<Line> = region.entity(EntityId::new(id).unwrap()).unwrap();
+                for start in (0..events).step_by(500) {
+                    let texts = (start..events.min(start + 500)).map(|n| format!("{n:0200}"));
+                    line.ask(LineCommand::StoreMany(texts.collect())).await.unwrap();
+                }
+            }
+            region.stop().await;
+            store.close().await;
+        });
+        let (long, short) = in_turns(|| in_child(&at, "long", long), || in_child(&at, "short", short));
+        let ratio = long / short;
+        let met = if ratio <= 1.5 { "met" } else { "NOT MET" };
+        println!("peak memory of recovering one entity with 100 000 events of 200 bytes, against 10 000");
+        println!("    {long:>12.0} bytes against {short:>12.0} bytes: {ratio:.2} (bar 1.5, {met})");
+        let _ = std::fs::remove_dir_all(&at);
+    }
+}
+
 /// What one would write by hand for durability alone: append to a file, sync for all that wait, answer.
 async fn log_handler(
     axum::extract::State(log): axum::extract::State<mpsc::Sender<(bytes::Bytes, oneshot::Sender<()>)>>,
@@ -402,7 +746,6 @@ fn http() {
                 abide::config::Override::new("http.listen", "127.0.0.1:0", "bench"),
                 abide::config::Override::new("node.data_dir", at.display(), "bench"),
             ],
-            stores: vec!["embedded".to_owned()],
             ..Default::default()
         });
         let app = abide::demo::register(abide::App::default());

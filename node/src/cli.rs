@@ -9,7 +9,6 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::App;
 use crate::bench::{self, BenchArgs};
 use crate::config::{Config, Inputs, Override};
-use crate::journals;
 use crate::serve::{Node, Signals};
 use crate::telemetry;
 
@@ -88,7 +87,7 @@ pub fn main(register: impl FnOnce(App) -> App) -> ExitCode {
         None => run(register(App::default()), &cli.run, Mode::Dev),
         Some(Command::Dev(args)) => run(register(App::default()), &args, Mode::Dev),
         Some(Command::Serve(args)) => run(register(App::default()), &args, Mode::Serve),
-        Some(Command::Config(args)) => print_config(&args),
+        Some(Command::Config(args)) => print_config(&register(App::default()), &args),
         Some(Command::Bench(args)) => bench(args),
     };
     result.unwrap_or_else(|error| {
@@ -104,14 +103,14 @@ enum Mode {
 }
 
 /// Loads the configuration, or says everything that is wrong with it.
-fn load(args: &ConfigArgs, flags: Vec<Override>) -> Result<Config, ExitCode> {
+fn load(app: &App, args: &ConfigArgs, flags: Vec<Override>) -> Result<Config, ExitCode> {
     let inputs = Inputs {
         file: args.config.clone(),
         environment: std::env::vars_os().collect(),
         flags: args.set.iter().cloned().chain(flags).collect(),
-        stores: journals::NAMES.map(str::to_owned).to_vec(),
+        stores: app.store_names(),
     };
-    Config::load(&inputs).map_err(|faults| {
+    Config::load(&inputs).map(|config| app.settle(&config)).map_err(|faults| {
         eprintln!("abide: {faults}");
         ExitCode::from(2)
     })
@@ -121,7 +120,7 @@ fn run(app: App, args: &RunArgs, mode: Mode) -> anyhow::Result<ExitCode> {
     let listen = args.listen.as_ref().map(|value| Override::new("http.listen", value, "--listen"));
     let data_dir = args.data_dir.as_ref();
     let data_dir = data_dir.map(|value| Override::new("node.data_dir", value.display(), "--data-dir"));
-    let config = match load(&args.config, listen.into_iter().chain(data_dir).collect()) {
+    let config = match load(&app, &args.config, listen.into_iter().chain(data_dir).collect()) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
@@ -177,8 +176,8 @@ fn welcome(node: &Node, config: &Config) {
     }
 }
 
-fn print_config(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
-    match load(args, Vec::new()) {
+fn print_config(app: &App, args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    match load(app, args, Vec::new()) {
         Ok(config) => {
             print!("{}", config.to_toml());
             Ok(ExitCode::SUCCESS)

@@ -71,18 +71,28 @@ pub mod bench;
 mod cli;
 pub mod config;
 pub mod demo;
-mod journals;
+#[doc = include_str!("../../docs/entities.md")]
+pub mod guide {}
 mod serve;
+mod stores;
 mod telemetry;
+pub mod test;
 
 pub use abide_http_api as http;
 pub use abide_membership as membership;
 pub use abide_persistence as persistence;
 pub use abide_sharding as sharding;
 
+pub use abide_sharding::EntityOptions;
 pub use app::App;
 pub use cli::main;
 pub use serve::{Node, StartError};
+
+/// Describes types as JSON schemas, for [`EntityOptions::schemas`].
+pub use schemars;
+/// What a type needs to be described in `/openapi.json`: `#[derive(JsonSchema)]` with
+/// `#[schemars(crate = "abide::schemars")]`. The trait and its derive.
+pub use schemars::JsonSchema;
 
 /// What an entity's author needs.
 pub mod prelude {
@@ -91,5 +101,6 @@ pub mod prelude {
         Context, Effect, EventSourced, PersistentActor, Recover, RecoveryContext, ReplyTo, Signal,
     };
     pub use abide_persistence::{EntityId, EntityType, SequenceNr};
+    pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
 }

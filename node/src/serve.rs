@@ -1,10 +1,10 @@
 //! A node from start to end.
 //!
 //! ```text
-//!   journal ─▶ generation ─▶ region claims its shards ─▶ listener ─▶ … ─▶ shutdown
-//!                                                        serves at once;   listener, requests,
-//!                                                        ready when all    lanes, journal: in
-//!                                                        shards are held   this order
+//!   addresses ─▶ stores ─▶ generation ─▶ region claims its shards ─▶ listeners ─▶ … ─▶ shutdown
+//!                                                                    serve at once;    listener, requests,
+//!                                                                    ready when all    lanes, admin, stores:
+//!                                                                    shards are held   in this order
 //! ```
 
 use std::io;
@@ -14,18 +14,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use abide_http_api::{Api, ApiConfig, Check, Readiness, ServeConfig};
+use abide_http_api::{Api, ApiConfig, Check, Readiness, ServeConfig, Served};
 use abide_membership::ids::Incarnation;
 use abide_persistence::engine::{Backoff, EntitySettings};
-use abide_persistence::journal::{Epoch, Journal, JournalLimits, Writer};
-use abide_sharding::{Region, RegionConfig, Stopped};
+use abide_persistence::journal::{Epoch, JournalLimits, Writer};
+use abide_persistence::model::StashOverflow;
+use abide_sharding::{Region, RegionConfig, Registry, Stopped};
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::app::App;
-use crate::config::Config;
-use crate::journals::{self, JournalError};
+use crate::config::{self, Config};
+use crate::stores::{self, OpenStores};
 use crate::telemetry;
 
 const LANES_A_CORE: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
@@ -36,18 +40,25 @@ pub enum StartError {
     /// The program itself is wrong, such as two entity types of one name.
     #[error("{0}")]
     App(String),
-    /// The journal cannot be used.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The address is not to be had.
-    #[error("http.listen = {address}: {cause}; {remedy}")]
+    /// A store cannot be used.
+    #[error("the store \"{name}\" cannot be used: {cause}")]
+    Store {
+        /// Its name.
+        name: String,
+        /// What it said.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An address is not to be had.
+    #[error("{key} = {address}: {cause}; {remedy}")]
     Listen {
+        /// Which key says so.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system said.
         cause: io::Error,
         /// What to do.
-        remedy: &'static str,
+        remedy: String,
     },
     /// The file of bound ports cannot be written.
     #[error("{path}: the ports cannot be written there: {cause}", path = path.display())]
@@ -65,23 +76,44 @@ pub enum StartError {
 /// A node that serves.
 #[derive(Debug)]
 pub struct Node {
-    http: SocketAddr,
     region: Region,
     readiness: Readiness,
-    stop: oneshot::Sender<()>,
-    served: tokio::task::JoinHandle<abide_http_api::Served>,
-    journal: Closing,
+    http: Listener,
+    admin: Option<Listener>,
+    watching: JoinHandle<()>,
+    stores: OpenStores,
     shutdown_timeout: Duration,
 }
 
-/// The journal, to be closed last.
-struct Closing(Arc<dyn Journal>);
+/// A listener that serves.
+#[derive(Debug)]
+struct Listener {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Served>,
+}
 
-impl std::fmt::Debug for Closing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Journal")
+impl Listener {
+    fn serve((listener, address): (TcpListener, SocketAddr), router: Router, config: ServeConfig) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(abide_http_api::serve(listener, router, config, async {
+            // A dropped node stops like one that was asked to.
+            let _ = stopped.await;
+        }));
+        Self { address, stop, served }
+    }
+
+    /// Accepts nothing more and waits for what runs; how many were cut off.
+    async fn stop(self) -> usize {
+        let _ = self.stop.send(());
+        self.served.await.map_or(1, |served| served.cut_off)
     }
 }
+
+/// Connections of operators at the same time.
+const ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
+/// What operators' requests may take at shutdown: nobody's data depends on them.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Starts a node on the current runtime.
@@ -97,34 +129,39 @@ impl Node {
                 "the program serves no entity type; add one: app.entity::<Mine>()".to_owned(),
             ));
         }
-        // The address first: a second node on one machine mostly fails for it, and then touches no data.
-        let listener = listen(config.http.listen).await?;
-        let http = listener.local_addr().map_err(anyhow::Error::from)?;
-        let journal = {
-            let config = config.clone();
-            let opened = tokio::task::spawn_blocking(move || journals::open(&config)).await;
-            opened.map_err(anyhow::Error::from)??
+        let config = &app.settle(config);
+        // The addresses first: a second node on one machine mostly fails for them, and then touches no data.
+        let http = listen("http.listen", config.http.listen).await?;
+        let admin = match config.admin.listen {
+            Some(address) => Some(listen("admin.listen", address).await?),
+            None => None,
         };
-        let meta = journals::take_generation(journal.as_ref(), config.sharding.shards).await?;
-        let incarnation = Incarnation::from_u128(rand::random());
-        let metrics = telemetry::start_metrics()?;
+        let stores = stores::open(app.stores, &app.registry, config).await?;
+        let begun = begin(app.registry, &stores, config).await;
+        let Begun { region, metrics, generation, incarnation } = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                stores.close().await;
+                return Err(error);
+            }
+        };
 
-        let writer = Writer { cluster: meta.cluster, incarnation: incarnation.as_u128() };
-        let region_config = region_config(config, journal.limits());
-        let region = Region::start(Arc::new(app.registry), Arc::clone(&journal), writer, region_config);
-        region.assign(config.sharding.shards.all(), Epoch::new(meta.generation, 1));
-
+        // Nothing from here on can fail.
         let readiness = Readiness::not_yet("shards", "the shards are being claimed");
-        let router = abide_http_api::router(Api {
+        let mut checks = stores.checks(config.sharding.shards);
+        checks.push(shards_check(&region));
+        let routers = abide_http_api::routers(Api {
             region: region.clone(),
             config: ApiConfig {
                 max_body_bytes: config.http.max_body.0,
                 default_timeout: config.http.default_timeout,
                 max_timeout: config.http.max_timeout,
                 max_concurrent_requests: config.http.max_concurrent_requests,
+                max_streams: config.http.max_streams,
+                ..ApiConfig::default()
             },
             readiness: readiness.clone(),
-            checks: checks(&journal, &region),
+            checks,
             metrics: {
                 let region = region.clone();
                 Arc::new(move || {
@@ -143,35 +180,42 @@ impl Node {
             shutdown_grace: config.request_grace(),
             ..ServeConfig::default()
         };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(abide_http_api::serve(listener, router, serve, async {
-            // A dropped node stops like one that was asked to.
-            let _ = stopped.await;
-        }));
-        tokio::spawn(watch_shards(region.clone(), readiness.clone(), config.sharding.shards.get() as usize));
+        let serve_admin =
+            ServeConfig { max_connections: ADMIN_CONNECTIONS, shutdown_grace: ADMIN_GRACE, ..serve.clone() };
+        let http = Listener::serve(http, routers.clients, serve);
+        let admin = admin.map(|admin| Listener::serve(admin, routers.admin, serve_admin));
+        let shards = config.sharding.shards.get() as usize;
+        let watching = tokio::spawn(watch_shards(region.clone(), readiness.clone(), shards));
         tracing::info!(
             name = config.node.name,
-            %http,
-            generation = meta.generation,
+            http = %http.address,
+            admin = admin.as_ref().map(|admin| tracing::field::display(admin.address)),
+            generation,
             %incarnation,
-            journal = config.journal.store,
-            shards = config.sharding.shards.get(),
+            journals = ?stores.journal_names(),
+            snapshots = ?stores.snapshot_names(),
+            shards,
             "the node serves"
         );
         Ok(Self {
-            http,
             region,
             readiness,
-            stop,
-            served,
-            journal: Closing(journal),
+            http,
+            admin,
+            watching,
+            stores,
             shutdown_timeout: config.node.shutdown_timeout,
         })
     }
 
-    /// The address that is really bound.
+    /// The address for clients that is really bound.
     pub fn http(&self) -> SocketAddr {
-        self.http
+        self.http.address
+    }
+
+    /// The address for operators that is really bound, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// The node's region, to ask entities from inside the process.
@@ -184,17 +228,23 @@ impl Node {
         self.region.stopped().await
     }
 
-    /// Stops accepting, finishes what runs, syncs, and lets go of the journal. `false` if something had to
+    /// Stops accepting, finishes what runs, syncs, and lets go of the stores. `false` if something had to
     /// be cut off for want of time.
     pub async fn shutdown(self) -> bool {
         let limit = self.shutdown_timeout;
-        let Self { region, readiness, stop, served, journal: Closing(journal), .. } = self;
-        let orderly = async {
+        let Self { region, readiness, http, admin, watching, stores, .. } = self;
+        let orderly = async move {
             readiness.drain();
-            let _ = stop.send(());
-            let cut_off = served.await.map_or(1, |served| served.cut_off);
+            let cut_off = http.stop().await;
             region.stop().await;
-            journal.close().await;
+            if let Some(admin) = admin {
+                admin.stop().await;
+            }
+            // What holds the region holds the stores.
+            watching.abort();
+            let _ = watching.await;
+            drop(region);
+            stores.close().await;
             cut_off == 0
         };
         tokio::time::timeout(limit, orderly).await.unwrap_or(false)
@@ -205,28 +255,63 @@ impl Node {
     /// # Errors
     /// If the file cannot be written.
     pub fn write_ports(&self, path: &Path) -> Result<(), StartError> {
-        let ports = serde_json::json!({ "http": self.http }).to_string();
+        // In this order: there are scripts that take the first address they find.
+        let ports = match self.admin() {
+            Some(admin) => format!("{{\"http\":\"{}\",\"admin\":\"{admin}\"}}", self.http()),
+            None => format!("{{\"http\":\"{}\"}}", self.http()),
+        };
         let partial = path.with_extension("partial");
         let written = std::fs::write(&partial, ports).and_then(|()| std::fs::rename(&partial, path));
         written.map_err(|cause| StartError::Ports { path: path.to_owned(), cause })
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|cause| {
+/// What serves, before anybody can reach it.
+struct Begun {
+    region: Region,
+    metrics: PrometheusHandle,
+    generation: u32,
+    incarnation: Incarnation,
+}
+
+/// Takes the stores into use and starts the region on them.
+async fn begin(registry: Registry, stores: &OpenStores, config: &Config) -> Result<Begun, StartError> {
+    let meta = stores::take_generation(stores.journals(), config.sharding.shards).await?;
+    let incarnation = Incarnation::from_u128(rand::random());
+    let metrics = telemetry::start_metrics()?;
+    let writer = Writer { cluster: meta.cluster, incarnation: incarnation.as_u128() };
+    // Each type follows the limits of its own journal.
+    let limits = stores.journals().next().map(|(_, journal)| journal.limits());
+    let limits = limits.unwrap_or_else(|| EntitySettings::default().journal);
+    let region_config = region_config(config, limits);
+    let region = Region::start(Arc::new(registry), stores.for_region(), writer, region_config)
+        .map_err(|error| StartError::App(error.to_string()))?;
+    region.assign(config.sharding.shards.all(), Epoch::new(meta.generation, 1));
+    Ok(Begun { region, metrics, generation: meta.generation, incarnation })
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = TcpListener::bind(address).await;
+    bound.and_then(|listener| listener.local_addr().map(|address| (listener, address))).map_err(|cause| {
         let remedy = match cause.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program listens there; stop it, or choose another port (--listen 127.0.0.1:0 takes a free one)"
+                let flag = match key {
+                    "http.listen" => "--listen 127.0.0.1:0",
+                    _ => "--set admin.listen=127.0.0.1:0",
+                };
+                format!(
+                    "another program listens there; stop it, or choose another port ({flag} takes a free one)"
+                )
             }
-            io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; choose another",
-            io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address",
-            _ => "choose another address",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; choose another".to_owned(),
+            io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address".to_owned(),
+            _ => "choose another address".to_owned(),
         };
-        StartError::Listen { address, cause, remedy }
+        StartError::Listen { key, address, cause, remedy }
     })
 }
 
-fn region_config(config: &Config, journal: JournalLimits) -> RegionConfig {
+pub(crate) fn region_config(config: &Config, journal: JournalLimits) -> RegionConfig {
     // Some more than cores, so that two senders rarely meet at one.
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let lanes = cores
@@ -238,7 +323,17 @@ fn region_config(config: &Config, journal: JournalLimits) -> RegionConfig {
         inbox_capacity: config.sharding.inbox_capacity.get(),
         entity: EntitySettings {
             stash_capacity: config.entity.stash_capacity.get(),
-            backoff: Backoff { min: config.entity.backoff_min, max: config.entity.backoff_max, jitter: 0.2 },
+            backoff: Backoff {
+                min: config.entity.backoff_min,
+                max: config.entity.backoff_max,
+                factor: config.entity.backoff_factor,
+                jitter: config.entity.backoff_jitter,
+            },
+            stash_overflow: match config.entity.stash_overflow {
+                config::StashOverflow::Fail => StashOverflow::Fail,
+                config::StashOverflow::Drop => StashOverflow::Drop,
+                config::StashOverflow::Reply => StashOverflow::Reply,
+            },
             journal,
             page_events: config.recovery.page_events.get(),
             page_bytes: config.recovery.page_bytes.0,
@@ -248,17 +343,14 @@ fn region_config(config: &Config, journal: JournalLimits) -> RegionConfig {
         max_recoveries: config.recovery.max_concurrent,
         recovery_permit_timeout: config.recovery.permit_timeout,
         recovery_event_timeout: config.recovery.event_timeout,
+        slow_handler: config.entity.slow_handler,
+        journal_timeout: config.breaker.call_timeout,
     }
 }
 
-fn checks(journal: &Arc<dyn Journal>, region: &Region) -> Vec<Check> {
-    let journal = Arc::clone(journal);
-    let stored = Check::new("journal", move || {
-        let health = journal.health();
-        async move { health.await.map_err(|error| error.to_string()) }
-    });
+fn shards_check(region: &Region) -> Check {
     let region = region.clone();
-    let shards = Check::new("shards", move || {
+    let check = Check::new("shards", move || {
         let status = region.status();
         async move {
             if status.shards_lost > 0 {
@@ -267,7 +359,7 @@ fn checks(journal: &Arc<dyn Journal>, region: &Region) -> Vec<Check> {
             Ok(())
         }
     });
-    vec![stored.tag("abide").tag("persistence"), shards.tag("abide")]
+    check.tag("abide")
 }
 
 fn gauges(region: &Region) {
@@ -320,5 +412,33 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Inputs;
+
+    #[test]
+    fn what_the_configuration_says_of_entities_is_what_the_region_is_told() {
+        let flags = [
+            "entity.stash_overflow=reply",
+            "entity.stash_capacity=7",
+            "entity.slow_handler=7ms",
+            "entity.backoff_min=1s",
+            "entity.backoff_max=1m",
+            "entity.backoff_factor=3",
+            "entity.backoff_jitter=0.5",
+        ];
+        let flags = flags.map(|flag| flag.parse().expect("a flag")).to_vec();
+        let config = Config::load(&Inputs { flags, ..Inputs::default() }).expect("a configuration");
+        let region = region_config(&config, EntitySettings::default().journal);
+        assert_eq!(region.slow_handler, Duration::from_millis(7));
+        assert_eq!(region.entity.stash_overflow, StashOverflow::Reply);
+        assert_eq!(region.entity.stash_capacity, 7);
+        let Backoff { min, max, factor, jitter } = region.entity.backoff;
+        assert_eq!((min, max), (Duration::from_secs(1), Duration::from_secs(60)));
+        assert_eq!((factor, jitter), (3.0, 0.5));
     }
 }

@@ -1,7 +1,7 @@
 //! Logs and metrics of the process.
 
 use std::io::IsTerminal;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -41,8 +41,10 @@ pub(crate) fn start_logs(level: LogLevel, format: LogFormat) {
 /// # Errors
 /// If the host program has installed a recorder of another kind.
 pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = METRICS.get() {
+    // Held while the recorder is set up: a process has one, however many nodes start in it at once.
+    static METRICS: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut metrics = METRICS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*metrics {
         return Ok(handle.clone());
     }
     let seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -51,5 +53,5 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)?
         .set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), &sizes)?
         .install_recorder()?;
-    Ok(METRICS.get_or_init(|| handle).clone())
+    Ok(metrics.insert(handle).clone())
 }

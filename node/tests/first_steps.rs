@@ -54,6 +54,52 @@ fn a_busy_port_is_named_with_a_way_out() {
 }
 
 #[test]
+fn a_busy_admin_port_is_named_with_a_way_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let admin = format!("admin.listen={}", taken.local_addr().expect("an address"));
+    let data = dir.path().join("data");
+    let output = abide(&["dev", "--listen", "127.0.0.1:0", "--set", &admin, "--data-dir", utf8(&data)]);
+    let said = says(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["admin.listen", "choose another port", "--set admin.listen=127.0.0.1:0"] {
+        assert!(said.contains(part), "{part} is missing in: {said}");
+    }
+    assert!(!data.exists(), "the data was not touched");
+}
+
+#[test]
+fn two_nodes_on_free_ports_do_not_meet_and_tell_both_ports() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let nodes = ["a", "b"].map(|name| dir.path().join(name)).map(|data| {
+        let node = Started::new(&data);
+        let ports = std::fs::read_to_string(data.with_extension("ports")).expect("the ports");
+        let ports: serde_json::Value = serde_json::from_str(&ports).expect("JSON");
+        (node, ports)
+    });
+    let mut all = std::collections::BTreeSet::new();
+    for (node, ports) in nodes {
+        for listener in ["http", "admin"] {
+            let address = ports[listener].as_str().expect("an address").to_owned();
+            std::net::TcpStream::connect(&address).expect("somebody listens");
+            assert!(!address.ends_with(":8081"), "{address}");
+            all.insert(address);
+        }
+        node.signal("TERM");
+        node.ended_in_order();
+    }
+    assert_eq!(all.len(), 4);
+}
+
+#[test]
+fn a_store_that_nobody_has_is_named_with_those_that_there_are() {
+    let output = abide(&["serve", "--set", "snapshot.store=local_files"]);
+    let said = says(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("snapshot.store") && said.contains("did you mean \"local-files\"?"), "{said}");
+}
+
+#[test]
 fn a_place_that_cannot_be_written_is_named() {
     let output = abide(&["dev", "--listen", "127.0.0.1:0", "--data-dir", "/proc/abide"]);
     let said = says(&output);
@@ -124,6 +170,9 @@ fn help_teaches_and_the_effective_configuration_is_printed() {
     let config = abide(&["config", "--set", "sharding.passivate_after=7m"]);
     let text = String::from_utf8_lossy(&config.stdout).into_owned();
     assert!(config.status.success() && text.contains("7m") && text.contains("--set"), "{text}");
+    let config = abide(&["config", "--set", "journal.store=memory"]);
+    let text = String::from_utf8_lossy(&config.stdout).into_owned();
+    assert!(text.contains("store = \"memory\"  # follows journal.store\n"), "{text}");
 }
 
 struct Started {

@@ -52,14 +52,15 @@ const PURE: [&str; 5] = [
     "sharding/src/engine",
 ];
 
-const IMPURE: [&str; 10] = [
+const IMPURE: [&str; 11] = [
     "tokio",
     "Instant::now",
     "SystemTime",
     "rand::",
     "std::fs",
     "std::net",
-    "std::thread",
+    "thread::spawn",
+    "thread::sleep",
     "std::env",
     "std::process",
     "async fn",

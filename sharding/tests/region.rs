@@ -59,16 +59,23 @@ fn config(journal: &MemoryJournal) -> RegionConfig {
         inbox_capacity: 1000,
         entity: EntitySettings {
             stash_capacity: 100,
-            backoff: Backoff { min: Duration::from_millis(5), max: Duration::from_millis(50), jitter: 0.2 },
+            backoff: Backoff {
+                min: Duration::from_millis(5),
+                max: Duration::from_millis(50),
+                factor: 2.0,
+                jitter: 0.2,
+            },
             journal: journal.limits(),
             page_events: 7,
-            page_bytes: 1 << 20,
+            ..EntitySettings::default()
         },
         passivate_after: Duration::from_secs(3600),
         max_active_entities: None,
         max_recoveries: NonZeroUsize::new(4).expect("not zero"),
         recovery_permit_timeout: Duration::from_secs(30),
         recovery_event_timeout: Duration::from_secs(30),
+        slow_handler: Duration::from_millis(100),
+        journal_timeout: Duration::from_secs(10),
     }
 }
 
@@ -76,7 +83,8 @@ fn start(journal: &MemoryJournal, generation: u32, config: RegionConfig) -> Regi
     let mut registry = Registry::default();
     registry.entity::<Sum>().expect("the only type");
     let writer = Writer { cluster: 1, incarnation: u128::from(generation) };
-    let region = Region::start(Arc::new(registry), Arc::new(journal.clone()), writer, config);
+    let region = Region::start(Arc::new(registry), Arc::new(journal.clone()), writer, config)
+        .expect("it has the only store");
     region.assign(config.shards.all(), Epoch::new(generation, 1));
     region
 }

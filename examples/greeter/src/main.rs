@@ -56,3 +56,6 @@ impl EventSourced for Greeter {
 fn main() -> std::process::ExitCode {
     abide::main(|app| app.entity::<Greeter>())
 }
+
+#[cfg(test)]
+mod tests;

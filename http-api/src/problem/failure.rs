@@ -23,6 +23,13 @@ pub(crate) fn problem_of(failure: Failure) -> Problem {
             let words = format!("{reason} (at {path})");
             Problem::new(ProblemKind::NotACommand, words).with("path", path)
         }
+        Failure::ConditionFailed { expected, found } => {
+            let words =
+                format!("the entity's last event is {found}, not {expected}; read it again and decide anew");
+            Problem::new(ProblemKind::ConditionFailed, words)
+                .with("last", found.0)
+                .with("expected", expected.0)
+        }
         Failure::EventRejected { reason, outcome } => {
             Problem::new(ProblemKind::EventRejected, reason).outcome(outcome)
         }
@@ -74,6 +81,7 @@ pub(crate) fn problem_of(failure: Failure) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use abide_persistence::SequenceNr;
     use abide_persistence::model::Outcome::{self, None as Nothing, Unknown};
     use axum::http::header::RETRY_AFTER;
 
@@ -98,6 +106,13 @@ mod tests {
                 Failure::EventRejected { reason: "large".to_owned(), outcome: Nothing },
                 422,
                 "event-rejected",
+                Nothing,
+                None,
+            ),
+            (
+                Failure::ConditionFailed { expected: SequenceNr(3), found: SequenceNr(4) },
+                412,
+                "condition-failed",
                 Nothing,
                 None,
             ),

@@ -15,6 +15,10 @@ pub enum ProblemKind {
     BadTarget,
     /// A header has a value that it cannot have.
     BadHeader,
+    /// A parameter of the query is unknown, repeated or impossible; `parameter` names it.
+    BadParameter,
+    /// There is no event of the number that `at` asks for yet; `last` is the highest.
+    BeyondLastEvent,
     /// The body ended before its announced end.
     BrokenBody,
     /// The entity type is registered nowhere.
@@ -27,6 +31,10 @@ pub enum ProblemKind {
     SlowBody,
     /// The entity said no; `rejection` has its words.
     Rejected,
+    /// The entity's last event, `last`, is not the one that `If-Match` names.
+    ConditionFailed,
+    /// The events that the answer would be made of were deleted, up to `deleted_to`.
+    EventsDeleted,
     /// The body has too many bytes.
     BodyTooLarge,
     /// The body does not say that it is JSON.
@@ -59,6 +67,8 @@ pub enum ProblemKind {
     NoOwner,
     /// The node is going down.
     ShuttingDown,
+    /// The node serves as many live streams as it may.
+    TooManyStreams,
     /// The deadline passed before the entity's code ran.
     Expired,
     /// The deadline passed while the request was being handled.
@@ -70,17 +80,21 @@ impl ProblemKind {
     pub const URN_PREFIX: &str = "urn:abide:problem:";
 
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 33] = [
         Self::NotJson,
         Self::BadEntityId,
         Self::BadTarget,
         Self::BadHeader,
+        Self::BadParameter,
+        Self::BeyondLastEvent,
         Self::BrokenBody,
         Self::UnknownEntityType,
         Self::UnknownPath,
         Self::MethodNotAllowed,
         Self::SlowBody,
         Self::Rejected,
+        Self::ConditionFailed,
+        Self::EventsDeleted,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::NotACommand,
@@ -97,6 +111,7 @@ impl ProblemKind {
         Self::ShardLost,
         Self::NoOwner,
         Self::ShuttingDown,
+        Self::TooManyStreams,
         Self::Expired,
         Self::TimedOut,
     ];
@@ -109,6 +124,14 @@ impl ProblemKind {
                 (StatusCode::BAD_REQUEST, "bad-target", "The path or query is not well-formed")
             }
             Self::BadHeader => (StatusCode::BAD_REQUEST, "bad-header", "A header has an impossible value"),
+            Self::BadParameter => (
+                StatusCode::BAD_REQUEST,
+                "bad-parameter",
+                "A parameter is unknown or has an impossible value",
+            ),
+            Self::BeyondLastEvent => {
+                (StatusCode::BAD_REQUEST, "beyond-last-event", "The entity has no such event yet")
+            }
             Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken-body", "The body ended too early"),
             Self::UnknownEntityType => (StatusCode::NOT_FOUND, "unknown-entity-type", "No such entity type"),
             Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown-path", "Nothing is at this path"),
@@ -117,6 +140,10 @@ impl ProblemKind {
             }
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time"),
             Self::Rejected => (StatusCode::CONFLICT, "rejected", "The entity rejected the command"),
+            Self::ConditionFailed => {
+                (StatusCode::PRECONDITION_FAILED, "condition-failed", "The entity is not as expected")
+            }
+            Self::EventsDeleted => (StatusCode::GONE, "events-deleted", "The events were deleted"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -161,6 +188,11 @@ impl ProblemKind {
             Self::ShuttingDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The node is going down")
             }
+            Self::TooManyStreams => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-streams",
+                "The node serves no further live stream",
+            ),
             Self::Expired => {
                 (StatusCode::GATEWAY_TIMEOUT, "expired", "The deadline passed before the request ran")
             }

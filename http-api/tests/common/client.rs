@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Client {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Of a body in chunks.
+    unchunked: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the listener accepts");
-        Self { stream, received: Vec::new() }
+        Self { stream, received: Vec::new(), unchunked: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
@@ -56,6 +58,60 @@ impl Client {
 
     pub async fn read(&mut self) -> Response {
         self.response(false).await
+    }
+
+    /// Sends a request and reads no further than the head of the answer.
+    pub async fn open(&mut self, bytes: &[u8]) -> Response {
+        self.send(bytes).await;
+        self.response(true).await
+    }
+
+    /// The next block of a live stream, comments included; `None` once the stream has ended in order.
+    pub async fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.unchunked.windows(2).position(|window| window == b"\n\n") {
+                let block: Vec<u8> = self.unchunked.drain(..at + 2).collect();
+                return Some(String::from_utf8(block).expect("UTF-8").trim_end().to_owned());
+            }
+            if !self.chunk().await {
+                assert!(self.unchunked.is_empty(), "the stream ends inside of a block");
+                return None;
+            }
+        }
+    }
+
+    /// The next event of a live stream: its id, its name, and its data.
+    pub async fn event(&mut self) -> Option<(Option<u64>, String, Value)> {
+        loop {
+            let block = self.block().await?;
+            let field = |name: &str| {
+                block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
+            };
+            if let Some(data) = field("data") {
+                let id = field("id").map(|id| id.parse().expect("a number"));
+                let data = serde_json::from_str(&data).unwrap_or_else(|fault| panic!("{fault}: {block}"));
+                return Some((id, field("event").unwrap_or_default(), data));
+            }
+        }
+    }
+
+    /// Reads one chunk; `false` for the last one.
+    async fn chunk(&mut self) -> bool {
+        let end = loop {
+            if let Some(at) = self.received.windows(2).position(|window| window == b"\r\n") {
+                break at;
+            }
+            self.more().await;
+        };
+        let size = std::str::from_utf8(&self.received[..end]).expect("ASCII");
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        while self.received.len() < end + 2 + size + 2 {
+            self.more().await;
+        }
+        self.received.drain(..end + 2);
+        self.unchunked.extend(self.received.drain(..size));
+        self.received.drain(..2);
+        size > 0
     }
 
     /// Whether the other side ends the connection within the time, without another byte.

@@ -113,6 +113,7 @@ impl PersistentActor for Mute {
     type Reply = ();
     type Rejection = ();
     type State = ();
+    type Message = std::convert::Infallible;
 
     fn new(_: &EntityId) -> Self {
         Self(None)
@@ -126,5 +127,5 @@ impl PersistentActor for Mute {
         self.0 = Some(ctx.sender());
     }
 
-    fn receive_recover(&mut self, _: Recover<Self>, _: &mut RecoveryContext<'_>) {}
+    fn receive_recover(&mut self, _: Recover<Self>, _: &mut RecoveryContext<'_, Self>) {}
 }

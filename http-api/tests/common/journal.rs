@@ -1,11 +1,11 @@
 //! A journal in memory that fails in the way it is told to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use abide_persistence::journal::{
-    Batch, Claim, ClaimError, EventPage, Journal, JournalLimits, JournalMeta, Pending, ReadError, ReadEvents,
-    StoreError, Write, WriteError, Writer,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, ListIds, Pending,
+    ReadError, ReadEvents, StoreError, Write, WriteError, Writer,
 };
 use abide_persistence::{PersistenceId, SequenceNr, ShardId};
 use bytes::Bytes;
@@ -27,9 +27,29 @@ pub enum Mode {
 pub const SECRET: &str = "/var/lib/abide/secret";
 
 #[derive(Default)]
-pub struct TestJournal(Mutex<(Mode, HashMap<PersistenceId, Vec<Bytes>>)>);
+pub struct TestJournal(Mutex<(Mode, HashMap<PersistenceId, Stream>)>);
+
+#[derive(Default)]
+struct Stream {
+    deleted_to: u64,
+    events: Vec<Bytes>,
+}
 
 impl TestJournal {
+    /// Appends what no entity would.
+    pub fn append(&self, persistence_id: &PersistenceId, event: Bytes) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.1.entry(persistence_id.clone()).or_default().events.push(event);
+    }
+
+    /// Deletes the events up to a number.
+    pub fn delete_to(&self, persistence_id: &PersistenceId, to: u64) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = state.1.entry(persistence_id.clone()).or_default();
+        stream.events.drain(..(to - stream.deleted_to) as usize);
+        stream.deleted_to = to;
+    }
+
     pub fn set(&self, mode: Mode) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = mode;
     }
@@ -77,7 +97,7 @@ impl Journal for TestJournal {
         }
         for write in batch.writes.iter() {
             if let Write::Append { persistence_id, events, .. } = write {
-                state.1.entry(persistence_id.clone()).or_default().extend_from_slice(events);
+                state.1.entry(persistence_id.clone()).or_default().events.extend_from_slice(events);
             }
         }
         done(Ok(()))
@@ -91,11 +111,43 @@ impl Journal for TestJournal {
             Mode::ReadDamaged => return done(Err(ReadError::Damaged(SECRET.to_owned()))),
             Mode::Fine | Mode::WriteUnknown | Mode::WriteRefused | Mode::WriteFenced | Mode::WriteHangs => {}
         }
-        let stored = state.1.get(&read.persistence_id).map_or(&[][..], Vec::as_slice);
-        let from = (read.from.0.max(1) - 1) as usize;
-        let events = stored.iter().skip(from).take(read.max_events).cloned().collect();
-        let last = SequenceNr(stored.len() as u64);
-        done(Ok(EventPage { events, deleted_to: SequenceNr::ZERO, last }))
+        let Some(Stream { deleted_to, events }) = state.1.get(&read.persistence_id) else {
+            return done(Ok(EventPage::default()));
+        };
+        let first = read.from.0.max(deleted_to + 1);
+        let wanted = (first..=read.to.0).take(read.max_events);
+        let mut bytes = 0;
+        let mut page = Vec::new();
+        for (_, event) in wanted.zip(events.iter().skip((first - deleted_to - 1) as usize)) {
+            bytes += event.len();
+            page.push(event.clone());
+            if bytes >= read.max_bytes {
+                break;
+            }
+        }
+        let (last, deleted_to) = (deleted_to + events.len() as u64, SequenceNr(*deleted_to));
+        done(Ok(EventPage { events: page, deleted_to, last: SequenceNr(last), ..EventPage::default() }))
+    }
+
+    fn persistence_ids(&self, query: ListIds) -> Pending<Result<IdPage, ReadError>> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.0 {
+            Mode::ReadHangs => return Box::pin(std::future::pending()),
+            Mode::ReadFails => return done(Err(ReadError::Failed(StoreError::new(SECRET)))),
+            _ => {}
+        }
+        let shards = abide_persistence::ShardCount::new(super::SHARDS.get()).expect("in range");
+        let ids: BTreeSet<_> = state
+            .1
+            .keys()
+            .filter(|id| {
+                id.entity_type.as_str() == query.entity_type && id.hash().shard(shards) == query.shard
+            })
+            .map(|id| id.id.clone())
+            .filter(|id| query.after.as_ref().is_none_or(|after| id > after))
+            .collect();
+        let more = ids.len() > query.limit;
+        done(Ok(IdPage { ids: ids.into_iter().take(query.limit).collect(), more }))
     }
 
     fn health(&self) -> Pending<Result<(), StoreError>> {

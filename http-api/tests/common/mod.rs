@@ -12,7 +12,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use abide_http_api::{Api, ApiConfig, Check, Readiness, RenderMetrics, ServeConfig, Served, router, serve};
+use abide_http_api::{
+    Api, ApiConfig, Check, Readiness, RenderMetrics, Routers, ServeConfig, Served, routers, serve,
+};
 use abide_persistence::ShardCount;
 use abide_persistence::engine::{Backoff, EntitySettings};
 use abide_persistence::journal::{Epoch, Journal, Writer};
@@ -54,11 +56,13 @@ pub struct Node {
     pub address: SocketAddr,
     pub journal: Arc<TestJournal>,
     pub region: Region,
+    /// Not served before it is asked for.
+    admin: axum::Router,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Served>,
 }
 
-const SHARDS: NonZeroU32 = NonZeroU32::new(16).expect("not zero");
+pub(crate) const SHARDS: NonZeroU32 = NonZeroU32::new(16).expect("not zero");
 
 impl Node {
     pub async fn start() -> Self {
@@ -73,14 +77,16 @@ impl Node {
             Arc::new(registry),
             Arc::clone(&journal) as Arc<dyn Journal>,
             Writer { cluster: 1, incarnation: 1 },
-            region_config(setup.stash_capacity, journal.limits()),
-        );
+            region_config(setup.stash_capacity),
+        )
+        .expect("it has the only store");
         if setup.assigned {
             let shards = ShardCount::new(SHARDS.get()).expect("a number of shards");
             region.assign(shards.all(), Epoch::new(1, 1));
         }
         let Setup { api: config, serve: limits, readiness, checks, metrics, .. } = setup;
-        let routes = router(Api { region: region.clone(), config, readiness, checks, metrics });
+        let api = Api { region: region.clone(), config, readiness, checks, metrics };
+        let Routers { clients: routes, admin } = routers(api);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();
@@ -88,7 +94,7 @@ impl Node {
             let _ = stopped.await;
         };
         let serving = tokio::spawn(serve(listener, routes, limits, shutdown));
-        Self { address, journal, region, stop: Some(stop), serving }
+        Self { address, journal, region, admin, stop: Some(stop), serving }
     }
 
     pub async fn client(&self) -> Client {
@@ -106,6 +112,14 @@ impl Node {
 
     pub async fn post(&self, path: &str, body: &str) -> Response {
         self.send("POST", path, &[JSON], body).await
+    }
+
+    /// Serves the routes for operators, until the test ends.
+    pub async fn admin(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(serve(listener, self.admin.clone(), ServeConfig::default(), std::future::pending()));
+        address
     }
 
     /// Tells the listener to stop.
@@ -129,7 +143,7 @@ pub fn counter(id: &str) -> String {
     format!("/v1/entities/counter/{id}")
 }
 
-fn region_config(stash_capacity: usize, journal: abide_persistence::journal::JournalLimits) -> RegionConfig {
+fn region_config(stash_capacity: usize) -> RegionConfig {
     let pause = Duration::from_millis(50);
     RegionConfig {
         shards: ShardCount::new(SHARDS.get()).expect("a number of shards"),
@@ -137,15 +151,16 @@ fn region_config(stash_capacity: usize, journal: abide_persistence::journal::Jou
         inbox_capacity: 1000,
         entity: EntitySettings {
             stash_capacity,
-            backoff: Backoff { min: pause, max: pause, jitter: 0.0 },
-            journal,
+            backoff: Backoff { min: pause, max: pause, factor: 1.0, jitter: 0.0 },
             page_events: 100,
-            page_bytes: 1 << 20,
+            ..EntitySettings::default()
         },
         passivate_after: Duration::from_secs(60),
         max_active_entities: None,
         max_recoveries: NonZeroUsize::new(8).expect("not zero"),
         recovery_permit_timeout: Duration::from_secs(5),
         recovery_event_timeout: Duration::from_secs(5),
+        slow_handler: Duration::from_millis(100),
+        journal_timeout: Duration::from_secs(10),
     }
 }

@@ -87,7 +87,9 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Raw {
         DeValue::String(text) => Raw::String(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Raw::Other("a number of more than 64 bits"), Raw::Integer),
-        DeValue::Float(_) => Raw::Other("a number with a point"),
+        DeValue::Float(number) => {
+            number.as_str().replace('_', "").parse().map_or(Raw::Other("a number with a point"), Raw::Float)
+        }
         DeValue::Boolean(_) => Raw::Other("a truth value"),
         DeValue::Datetime(_) => Raw::Other("a date"),
         DeValue::Array(_) => Raw::Other("a list"),

@@ -24,9 +24,31 @@ pub struct Inputs {
     pub environment: Vec<(OsString, OsString)>,
     /// What the command line sets; of two for one key the later wins.
     pub flags: Vec<Override>,
-    /// Names of the journals that exist.
-    pub stores: Vec<String>,
+    /// The stores that exist; [`App::store_names`](crate::App::store_names) tells those of a program.
+    pub stores: StoreNames,
 }
+
+/// The names that stores may be called by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreNames {
+    /// Of `journal.store`.
+    pub journals: Vec<String>,
+    /// Of `snapshot.store`.
+    pub snapshots: Vec<String>,
+}
+
+/// Those that come with Abide.
+impl Default for StoreNames {
+    fn default() -> Self {
+        Self {
+            journals: ["embedded", "memory"].map(str::to_owned).to_vec(),
+            snapshots: ["embedded", "memory", "local-files", NO_SNAPSHOTS].map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// The `snapshot.store` that is none.
+pub(crate) const NO_SNAPSHOTS: &str = "none";
 
 /// One value that the command line sets.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@
 //!         every fault of every layer, at once  ──▶  ConfigErrors
 //!                     │ none
 //!                     ▼
-//!                  Config, which knows where each value came from
+//!                  Config, which knows where each value came from;
+//!                  what nobody set may follow the host program or another key ([`settle`])
 //! ```
 //!
 //! [`tree`] is the page to read: each key with its meaning, default and bounds. What it says is at once the
@@ -25,6 +26,7 @@ mod load;
 mod render;
 mod rules;
 mod schema;
+mod settle;
 mod source;
 mod suggest;
 mod value;
@@ -34,6 +36,9 @@ mod tests;
 
 pub use byte_size::ByteSize;
 pub use fault::{ConfigErrors, ConfigFault};
-pub use load::{Inputs, Override};
+pub(crate) use load::NO_SNAPSHOTS;
+pub use load::{Inputs, Override, StoreNames};
+pub(crate) use rules::name as is_name;
+pub(crate) use settle::ProgramDefaults;
 pub use source::Source;
-pub use tree::{Config, LogFormat, LogLevel};
+pub use tree::{Config, LogFormat, LogLevel, StashOverflow};

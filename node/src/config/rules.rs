@@ -1,6 +1,7 @@
 //! What must hold: for one value alone, and between values.
 
 use super::fault::{ConfigErrors, ConfigFault};
+use super::load::StoreNames;
 use super::schema::{Key, builtin};
 use super::suggest::nearest;
 use super::tree::{Config, KEYS};
@@ -23,7 +24,7 @@ pub(super) fn range<T: Value + PartialOrd>(
 }
 
 /// A name that fits into a host name, a path and a label.
-pub(super) fn name(value: &str) -> Result<(), String> {
+pub(crate) fn name(value: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let fits = (1..=63).contains(&value.len())
         && value.chars().all(allowed)
@@ -33,11 +34,11 @@ pub(super) fn name(value: &str) -> Result<(), String> {
 }
 
 impl Config {
-    /// Checks every rule, for a tree that was changed by hand. `stores` are the journals that exist.
+    /// Checks every rule, for a tree that was changed by hand. `stores` are those that exist.
     ///
     /// # Errors
     /// Every fault.
-    pub fn validate(&self, stores: &[String]) -> Result<(), ConfigErrors> {
+    pub fn validate(&self, stores: &StoreNames) -> Result<(), ConfigErrors> {
         let mut faults: Vec<_> =
             KEYS.iter().filter_map(|key| (key.check)(self).err().map(|rule| self.fault(key, rule))).collect();
         faults.extend(self.relations(stores, &faults));
@@ -46,9 +47,9 @@ impl Config {
 
     /// Checks what must hold between values, but for those that have a fault already: what they should have
     /// been is not known, so whatever is said about them would be a guess.
-    pub(super) fn relations(&self, stores: &[String], known: &[ConfigFault]) -> Vec<ConfigFault> {
+    pub(super) fn relations(&self, stores: &StoreNames, known: &[ConfigFault]) -> Vec<ConfigFault> {
         let mut check = Relations { config: self, known, faults: Vec::new() };
-        let Self { http, sharding, entity, journal, .. } = self;
+        let Self { http, admin, sharding, entity, journal, snapshot, .. } = self;
         check.at_most(
             ("http.default_timeout", http.default_timeout),
             ("http.max_timeout", http.max_timeout),
@@ -70,14 +71,11 @@ impl Config {
             ("sharding.shards", sharding.shards.get() as usize),
             "or some would have no shard",
         );
-        if !stores.contains(&journal.store) {
-            let known: Vec<_> = stores.iter().map(|store| quoted(store)).collect();
-            let mut rule = format!("must be one of {}", known.join(", "));
-            if let Some(meant) = nearest(&journal.store, stores.iter().map(String::as_str)) {
-                rule.push_str(&format!("; did you mean {}?", quoted(meant)));
-            }
-            check.fault("journal.store", rule);
+        if admin.listen == Some(http.listen) && http.listen.port() != 0 {
+            check.fault("admin.listen", "must not be http.listen, or clients could give orders".to_owned());
         }
+        check.one_of("journal.store", &journal.store, &stores.journals);
+        check.one_of("snapshot.store", &snapshot.store, &stores.snapshots);
         check.faults
     }
 
@@ -110,6 +108,18 @@ impl Relations<'_> {
             let (other, source) = (other.unwrap_or_default(), self.config.source(high));
             self.fault(low, format!("must be at most {part}{high} = {other} ({source}), {why}"));
         }
+    }
+
+    fn one_of(&mut self, path: &str, name: &str, known: &[String]) {
+        if known.iter().any(|own| own == name) {
+            return;
+        }
+        let all: Vec<_> = known.iter().map(|store| quoted(store)).collect();
+        let mut rule = format!("must be one of {}", all.join(", "));
+        if let Some(meant) = nearest(name, known.iter().map(String::as_str)) {
+            rule.push_str(&format!("; did you mean {}?", quoted(meant)));
+        }
+        self.fault(path, rule);
     }
 
     fn fault(&mut self, path: &str, rule: String) {

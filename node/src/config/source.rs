@@ -20,6 +20,10 @@ pub enum Source {
     Variable(String),
     /// A flag of the command line, as the user typed it.
     Flag(String),
+    /// Nobody set it, and the host program has a default of its own.
+    Program,
+    /// Nobody set it, and it follows another key, which is named.
+    Follows(&'static str),
 }
 
 impl fmt::Display for Source {
@@ -30,6 +34,8 @@ impl fmt::Display for Source {
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Variable(name) => f.write_str(name),
             Self::Flag(flag) => f.write_str(flag),
+            Self::Program => f.write_str("default of the program"),
+            Self::Follows(key) => write!(f, "follows {key}"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::tree::EntityConfig;
 use super::*;
 
 /// Sources for one test, on top of which others may be laid.
@@ -14,8 +15,7 @@ struct Given {
 }
 
 fn given() -> Given {
-    let stores = vec!["embedded".to_owned(), "memory".to_owned()];
-    Given { inputs: Inputs { stores, ..Inputs::default() }, ..Given::default() }
+    Given::default()
 }
 
 impl Given {
@@ -63,6 +63,12 @@ fn every_key_has_a_default_that_keeps_all_rules() {
     assert_eq!(config.sharding.passivate_after, Duration::from_secs(120));
     assert_eq!(config.sharding.max_active_entities, None);
     assert_eq!(config.journal_dir(), PathBuf::from("abide-data/journal"));
+    assert_eq!(config.snapshot_dir(), PathBuf::from("abide-data/snapshots"));
+    assert_eq!(config.admin.listen.map(|listen| listen.to_string()), Some("127.0.0.1:8081".to_owned()));
+    assert_eq!(config.entity.slow_handler, Duration::from_millis(100));
+    let EntityConfig { backoff_min, backoff_max, backoff_factor, backoff_jitter, .. } = config.entity;
+    assert_eq!((backoff_min, backoff_max), (Duration::from_millis(200), Duration::from_secs(30)));
+    assert_eq!((backoff_factor, backoff_jitter), (2.0, 0.2));
     assert_eq!(config.source("http.listen"), &Source::Default);
 }
 
@@ -97,12 +103,16 @@ fn every_type_can_be_written_in_every_source() {
     let config = given()
         .file(
             "log.format = 'json'\n[http]\nlisten = '[::1]:0'\nmax_body = 2048\n\
+             [entity]\nbackoff_jitter = 0.5\n\
              [sharding]\nmax_active_entities = 1_000\n[journal]\ndir = '/var/lib/abide'\n",
         )
         .variable("ABIDE__HTTP__DEFAULT_TIMEOUT", "1s 500ms")
         .variable("ABIDE__RECOVERY__PAGE_BYTES", "64KiB")
         .variable("ABIDE_BIN", "/usr/bin/abide")
+        .variable("ABIDE__ENTITY__BACKOFF_FACTOR", "3")
         .set("sharding.max_active_entities=none")
+        .set("entity.stash_overflow=reply")
+        .set("admin.listen=none")
         .set("log.level=warn")
         .config();
     assert_eq!(config.log.format, LogFormat::Json);
@@ -113,6 +123,9 @@ fn every_type_can_be_written_in_every_source() {
     assert_eq!(config.recovery.page_bytes, ByteSize(64 << 10));
     assert_eq!(config.sharding.max_active_entities, None);
     assert_eq!(config.journal_dir(), PathBuf::from("/var/lib/abide"));
+    assert_eq!((config.entity.backoff_factor, config.entity.backoff_jitter), (3.0, 0.5));
+    assert_eq!(config.entity.stash_overflow, StashOverflow::Reply);
+    assert_eq!(config.admin.listen, None);
 }
 
 #[test]
@@ -163,6 +176,102 @@ fn every_fault_is_reported_at_once_with_its_key_value_rule_and_place() {
 }
 
 #[test]
+fn numbers_with_a_point_have_bounds_and_are_finite() {
+    let faults = given()
+        .file("[entity]\nbackoff_factor = inf\nbackoff_jitter = \"0.2\"\n")
+        .variable("ABIDE__ENTITY__BACKOFF_FACTOR", "0.9")
+        .set("entity.backoff_jitter=NaN")
+        .set("entity.backoff_jitter=1.1")
+        .faults();
+    let expected = [
+        "abide.toml:2: entity.backoff_factor = inf: must be a number such as 2 or 1.5; found a number with a point",
+        "abide.toml:3: entity.backoff_jitter = \"0.2\": must be a number such as 2 or 1.5; found a string",
+        "ABIDE__ENTITY__BACKOFF_FACTOR: entity.backoff_factor = \"0.9\": must be from 1 to 100",
+        "--set entity.backoff_jitter: entity.backoff_jitter = \"NaN\": must be a number such as 2 or 1.5",
+        "--set entity.backoff_jitter: entity.backoff_jitter = \"1.1\": must be from 0 to 1",
+    ];
+    assert_eq!(faults, expected);
+}
+
+#[test]
+fn stores_and_addresses_that_cannot_be_are_refused() {
+    let faults = given()
+        .set("snapshot.store=local-file")
+        .set("entity.stash_overflow=block")
+        .set("admin.listen=127.0.0.1:8080")
+        .faults();
+    let expected = [
+        "--set entity.stash_overflow: entity.stash_overflow = \"block\": must be \"fail\", \"drop\" or \"reply\"",
+        "--set admin.listen: admin.listen = \"127.0.0.1:8080\": must not be http.listen, or clients could give orders",
+        "--set snapshot.store: snapshot.store = \"local-file\": must be one of \"embedded\", \"memory\", \
+         \"local-files\", \"none\"; did you mean \"local-files\"?",
+    ];
+    assert_eq!(faults, expected);
+}
+
+fn program(journal: Option<&str>, snapshots: Option<&str>) -> ProgramDefaults {
+    ProgramDefaults { journal: journal.map(str::to_owned), snapshots: snapshots.map(str::to_owned) }
+}
+
+/// The stores in force, and where they were set.
+fn stores(mut config: Config, program: &ProgramDefaults) -> [String; 2] {
+    let mut names = StoreNames::default();
+    names.journals.push("events".to_owned());
+    names.snapshots.push("both".to_owned());
+    config.settle(program, &names);
+    let settled = config.clone();
+    config.settle(program, &names);
+    assert_eq!(config, settled, "once is enough");
+    let shown = |store: &str, key: &str| format!("{store} ({})", settled.source(key));
+    [shown(&settled.journal.store, "journal.store"), shown(&settled.snapshot.store, "snapshot.store")]
+}
+
+#[test]
+fn the_program_has_a_say_where_nobody_else_has() {
+    let none = program(None, None);
+    assert_eq!(stores(Config::default(), &none), ["embedded (default)", "embedded (default)"]);
+    let own = program(Some("events"), Some("none"));
+    assert_eq!(
+        stores(Config::default(), &own),
+        ["events (default of the program)", "none (default of the program)"]
+    );
+    let said = given().set("journal.store=embedded").set("snapshot.store=embedded").config();
+    assert_eq!(
+        stores(said, &own),
+        ["embedded (--set journal.store)", "embedded (--set snapshot.store)"],
+        "also if it says what is the default"
+    );
+    let mut by_hand = Config::default();
+    by_hand.journal.store = "memory".to_owned();
+    assert_eq!(stores(by_hand, &own), ["memory (default)", "none (default of the program)"]);
+}
+
+#[test]
+fn snapshots_go_where_the_events_are_if_they_can_and_nobody_says_otherwise() {
+    let memory = || given().set("journal.store=memory");
+    let none = program(None, None);
+    assert_eq!(stores(memory().config(), &none)[1], "memory (follows journal.store)");
+    let said = memory().set("snapshot.store=local-files").config();
+    assert_eq!(stores(said, &none)[1], "local-files (--set snapshot.store)");
+    assert_eq!(stores(Config::default(), &program(Some("both"), None))[1], "both (follows journal.store)");
+    assert_eq!(stores(Config::default(), &program(Some("events"), None))[1], "embedded (default)");
+}
+
+#[test]
+fn the_admin_listener_takes_a_free_port_beside_clients_that_do() {
+    let admin = |given: Given| {
+        let mut config = given.config();
+        config.settle(&ProgramDefaults::default(), &StoreNames::default());
+        config.admin.listen.map(|listen| listen.to_string())
+    };
+    assert_eq!(admin(given()).as_deref(), Some("127.0.0.1:8081"));
+    let free = || given().set("http.listen=127.0.0.1:0");
+    assert_eq!(admin(free()).as_deref(), Some("127.0.0.1:0"));
+    assert_eq!(admin(free().set("admin.listen=127.0.0.1:8081")).as_deref(), Some("127.0.0.1:8081"));
+    assert_eq!(admin(free().set("admin.listen=none")), None);
+}
+
+#[test]
 fn a_relation_to_a_value_that_is_itself_at_fault_is_not_judged() {
     let faults =
         given().set("http.max_timeout=soon").set("http.default_timeout=150s").set("node.shutdown_timeout=4m");
@@ -179,8 +288,8 @@ fn an_unknown_key_gets_the_best_advice_there_is() {
     assert_eq!(advice("entity.passivate_after").unwrap(), "did you mean sharding.passivate_after?");
     assert_eq!(advice("log.colour_of_lines").unwrap(), "log has level, format");
     assert_eq!(
-        advice("breaker.call_limit").unwrap(),
-        "the sections are node, http, sharding, entity, recovery, journal, log"
+        advice("telescope.lens").unwrap(),
+        "the sections are node, http, admin, sharding, entity, recovery, breaker, journal, snapshot, log"
     );
 }
 

@@ -51,6 +51,10 @@ tree! {
         /// More keeps more work waiting in memory; fewer refuses sooner under a burst.
         max_concurrent_requests: NonZeroUsize = "4096", range("1", "1000000");
 
+        /// Most live streams of events at the same time; one more is refused with 503.
+        /// Each looks into the journal once a second, and holds a connection and at most a page of events.
+        max_streams: NonZeroUsize = "256", range("1", "1000000");
+
         /// Most open connections; further ones wait in the listen queue of the system.
         /// Each costs a file descriptor and some 20 kB.
         max_connections: NonZeroUsize = "8192", range("1", "1000000");
@@ -58,6 +62,14 @@ tree! {
         /// Longest time from the first byte of a request's head to its last.
         /// Shorter frees connections of clients that send a byte now and then; longer bears bad networks.
         header_timeout: Duration = "10s", range("100ms", "1h");
+    }
+
+    /// The listener for operators: parked entities and their release, metrics, probes.
+    admin: AdminConfig {
+        /// Address and port to listen on; port 0 takes a free one, "none" does without this listener.
+        /// Whoever reaches it may give orders: keep it away from clients. If nobody sets it and http.listen
+        /// takes a free port, so does this.
+        listen: Option<SocketAddr> = "127.0.0.1:8081", any;
     }
 
     /// How entities are spread and kept in memory.
@@ -89,12 +101,28 @@ tree! {
         /// More rides out longer pauses of the journal; fewer refuses sooner.
         stash_capacity: NonZeroUsize = "4096", range("1", "16777216");
 
-        /// First pause before an entity that failed is recovered again; doubles with each further failure.
+        /// What becomes of a command for which an entity has no room: fail, drop or reply.
+        /// "fail" tells the caller that the entity is busy; "drop" does too, and counts and logs it as a
+        /// dead letter; "reply" answers with what the type gives for it, and fails where it gives nothing.
+        stash_overflow: StashOverflow = "fail", any;
+
+        /// An entity's code that runs for longer is named in the log; it holds up others of its lane.
+        slow_handler: Duration = "100ms", range("1ms", "1h");
+
+        /// First pause before an entity that failed is recovered again.
         backoff_min: Duration = "200ms", range("1ms", "1h");
 
         /// Longest pause before an entity that failed is recovered again.
         /// Longer spares a journal in trouble; shorter heals sooner after it.
         backoff_max: Duration = "30s", range("1ms", "1day");
+
+        /// What each further failure multiplies the pause by, until it has reached backoff_max.
+        /// 1 keeps it at backoff_min; more spares the journal sooner.
+        backoff_factor: f64 = "2.0", range("1", "100");
+
+        /// Random part of the pause: up to this much of it is added.
+        /// 0 lets all that failed together come back together.
+        backoff_jitter: f64 = "0.2", range("0", "1");
     }
 
     /// How entities are rebuilt from their events.
@@ -117,15 +145,36 @@ tree! {
         page_bytes: ByteSize = "1MiB", range("1KiB", "1GiB");
     }
 
+    /// When a journal counts as away.
+    breaker: BreakerConfig {
+        /// Longest wait for the answer to a write. What is not answered by then is in doubt: its callers learn
+        /// outcome "unknown", and the shard is claimed anew, which settles it.
+        /// Shorter frees a hung journal's callers sooner; longer rides out longer pauses of it.
+        call_timeout: Duration = "10s", range("10ms", "1h");
+    }
+
     /// Where events are stored.
     journal: JournalConfig {
-        /// Journal of all entities: "embedded", "memory", or a name that the host program registered.
-        /// "embedded" is this node's disk, with an fsync before an event is acknowledged; "memory" is for
-        /// tests: it ends with the process.
+        /// Journal of the types that name no other.
+        /// "embedded", "memory", or a name that the host program registered. "embedded" is this node's disk,
+        /// with an fsync before an event is acknowledged; "memory" is for tests: it ends with the process.
         store: String = "embedded", any;
 
         /// Directory of the embedded journal. A relative path starts at node.data_dir.
         dir: PathBuf = "journal", any;
+    }
+
+    /// Where snapshots are stored.
+    snapshot: SnapshotConfig {
+        /// Snapshot store of the types that name no other.
+        /// "embedded", "local-files", "memory", "none", or a name that the host program registered.
+        /// "embedded" is the store of the embedded journal, "local-files" a file for each snapshot in a
+        /// directory of this node, "memory" ends with the process. If nobody sets it and the journal's store
+        /// keeps snapshots too, they go there: they must not outlive their events.
+        store: String = "embedded", any;
+
+        /// Directory of "local-files". A relative path starts at node.data_dir.
+        dir: PathBuf = "snapshots", any;
     }
 
     /// What this node writes to stderr.
@@ -135,6 +184,18 @@ tree! {
 
         /// text for people, json for collectors: one object a line.
         format: LogFormat = "text", any;
+    }
+}
+
+words! {
+    /// What becomes of a command for which an entity has no room.
+    StashOverflow ("\"fail\", \"drop\" or \"reply\"") {
+        /// Its caller is told that the entity is busy.
+        Fail = "fail",
+        /// It goes to the dead letters, counted and logged, and its caller is told too.
+        Drop = "drop",
+        /// It is answered with what the type gives for it.
+        Reply = "reply",
     }
 }
 
@@ -168,6 +229,11 @@ impl Config {
     /// Directory of the embedded journal, below `node.data_dir` unless it is absolute.
     pub fn journal_dir(&self) -> PathBuf {
         self.node.data_dir.join(&self.journal.dir)
+    }
+
+    /// Directory of the snapshot store `local-files`, below `node.data_dir` unless it is absolute.
+    pub fn snapshot_dir(&self) -> PathBuf {
+        self.node.data_dir.join(&self.snapshot.dir)
     }
 
     /// The part of `node.shutdown_timeout` in which running requests may finish.

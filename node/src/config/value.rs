@@ -18,6 +18,8 @@ pub(super) enum Raw {
     String(String),
     /// An integer of TOML.
     Integer(i64),
+    /// A number with a point of TOML.
+    Float(f64),
     /// Something else of TOML that no key takes, by its name.
     Other(&'static str),
 }
@@ -29,6 +31,7 @@ impl Raw {
             Self::Untyped(_) => None,
             Self::String(_) => Some("a string"),
             Self::Integer(_) => Some("a number"),
+            Self::Float(_) => Some("a number with a point"),
             Self::Other(kind) => Some(kind),
         }
     }
@@ -36,7 +39,7 @@ impl Raw {
     fn text(&self) -> Option<&str> {
         match self {
             Self::Untyped(text) | Self::String(text) => Some(text),
-            Self::Integer(_) | Self::Other(_) => None,
+            Self::Integer(_) | Self::Float(_) | Self::Other(_) => None,
         }
     }
 
@@ -44,7 +47,7 @@ impl Raw {
         let number = match self {
             Self::Untyped(text) => text.parse().ok()?,
             Self::Integer(number) => *number,
-            Self::String(_) | Self::Other(_) => return None,
+            Self::String(_) | Self::Float(_) | Self::Other(_) => return None,
         };
         N::try_from(number).ok()
     }
@@ -109,6 +112,40 @@ impl Value for SocketAddr {
 
     fn write(&self) -> String {
         quoted(&self.to_string())
+    }
+}
+
+impl Value for Option<SocketAddr> {
+    const EXPECTED: &'static str = "an address with a port, such as \"127.0.0.1:8081\", or \"none\"";
+
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw.text() {
+            Some("none") => Some(None),
+            _ => SocketAddr::read(raw).map(Some),
+        }
+    }
+
+    fn write(&self) -> String {
+        self.as_ref().map_or_else(|| quoted("none"), Value::write)
+    }
+}
+
+impl Value for f64 {
+    const EXPECTED: &'static str = "a number such as 2 or 1.5";
+
+    fn read(raw: &Raw) -> Option<Self> {
+        let number = match raw {
+            Raw::Untyped(text) => text.parse().ok()?,
+            Raw::Integer(number) => *number as Self,
+            Raw::Float(number) => *number,
+            Raw::String(_) | Raw::Other(_) => return None,
+        };
+        number.is_finite().then_some(number)
+    }
+
+    fn write(&self) -> String {
+        // With its point, so that it stays a float of TOML.
+        format!("{self:?}")
     }
 }
 

@@ -3,13 +3,13 @@
 use crate::prelude::*;
 
 /// A balance in the smallest unit of its currency.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     balance: u64,
 }
 
 /// What an account can be told.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AccountCommand {
     /// Puts money in.
@@ -27,7 +27,7 @@ pub enum AccountCommand {
 }
 
 /// What happens to an account.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AccountEvent {
     /// Money came in.
@@ -52,14 +52,14 @@ impl Event for AccountEvent {
 }
 
 /// What an account answers.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Balance {
     /// The balance.
     pub balance: u64,
 }
 
 /// Why an account says no.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AccountRejection {
     /// More was to be withdrawn than there is.

@@ -3,13 +3,13 @@
 use crate::prelude::*;
 
 /// A number that commands move.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Counter {
     value: i64,
 }
 
 /// What a counter can be told.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CounterCommand {
     /// Adds a number; 1 if none is given.
@@ -27,7 +27,7 @@ fn one() -> i64 {
 }
 
 /// What happens to a counter.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Counted {
     /// A number was added.
@@ -46,14 +46,14 @@ impl Event for Counted {
 }
 
 /// What a counter answers.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Value {
     /// The value.
     pub value: i64,
 }
 
 /// Why a counter says no.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum CounterRejection {
     /// The sum would leave the range of 64 bits.

@@ -11,7 +11,7 @@ pub struct Ledger {
 }
 
 /// What a ledger can be told.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum LedgerCommand {
     /// Appends a value.
@@ -24,7 +24,7 @@ pub enum LedgerCommand {
 }
 
 /// What happens to a ledger.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Appended {
     /// A value was appended.
@@ -43,7 +43,7 @@ impl Event for Appended {
 }
 
 /// What a ledger answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum LedgerReply {
     /// To an append.
@@ -65,6 +65,7 @@ impl PersistentActor for Ledger {
     type Reply = LedgerReply;
     type Rejection = ();
     type State = Vec<String>;
+    type Message = std::convert::Infallible;
 
     fn new(_: &EntityId) -> Self {
         Self { values: Vec::new() }
@@ -87,7 +88,7 @@ impl PersistentActor for Ledger {
         }
     }
 
-    fn receive_recover(&mut self, item: Recover<Self>, _: &mut RecoveryContext<'_>) {
+    fn receive_recover(&mut self, item: Recover<Self>, _: &mut RecoveryContext<'_, Self>) {
         match item {
             Recover::Event(Appended::Appended { value }) => self.values.push(value),
             Recover::Snapshot(values) => self.values = values,

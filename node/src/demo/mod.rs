@@ -13,5 +13,7 @@ use crate::App;
 /// Adds the demo types to a program.
 #[must_use]
 pub fn register(app: App) -> App {
-    app.entity::<Counter>().entity::<Account>().actor::<Ledger>()
+    app.entity_with::<Counter>(|options| options.schemas())
+        .entity_with::<Account>(|options| options.schemas())
+        .actor_with::<Ledger>(|options| options.schemas())
 }

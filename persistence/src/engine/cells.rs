@@ -3,32 +3,51 @@
 //! [`Cells`] knows the type; the shard knows it as an [`EntityStore`]. So types are erased once for each
 //! store, not once for each entity.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashTable;
 
 use super::cell::Cell;
+use super::extras::{Called, Calling, Ticket};
+use super::kind::{Kind, Shared};
 use super::panics::drop_quietly;
-use super::queue::Spare;
-use super::request::{self, Body, Message, Request};
+use super::request::{self, Body, Incoming, Message, Request};
 use super::slab::Slab;
 use super::turn::{BatchBuilder, Report, Turn, Wants, WriteFailure};
 use crate::ids::{EntityId, PersistenceId, PersistenceIdHash, SequenceNr};
-use crate::journal::{EventPage, ReadError};
+use crate::journal::{EventPage, EventToken, ReadError, Snapshot, SnapshotCriteria, SnapshotError};
 use crate::model::{Caller, Failure, Outcome, PersistentActor, Sender};
 
 /// Where an entity lies in its store, while it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u32);
 
-/// Which events to read for an entity that recovers.
+/// What to read for an entity that recovers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadRequest {
-    /// Whose.
-    pub persistence_id: PersistenceId,
-    /// From which number on.
-    pub from: SequenceNr,
+pub enum Load {
+    /// The newest snapshot that is meant; answered by [`EntityStore::snapshot_loaded`].
+    Snapshot {
+        /// Whose.
+        persistence_id: PersistenceId,
+        /// Which.
+        criteria: SnapshotCriteria,
+    },
+    /// A page of events; answered by [`EntityStore::loaded`].
+    Events {
+        /// Whose.
+        persistence_id: PersistenceId,
+        /// First number wanted.
+        from: SequenceNr,
+        /// Last number wanted.
+        to: SequenceNr,
+        /// Most events in the page.
+        max_events: usize,
+        /// The page ends after the event that reaches this many bytes.
+        max_bytes: usize,
+    },
 }
 
 /// The entities of one type in one shard, as the shard sees them.
@@ -48,14 +67,22 @@ pub trait EntityStore: Send {
     /// Adds an entity's queued writes to a batch, as far as it has room. `true` if some are left.
     fn collect(&mut self, slot: Slot, batch: &mut BatchBuilder) -> bool;
 
-    /// The entity's part of the batch in flight is acknowledged.
-    fn written(&mut self, turn: &mut Turn, slot: Slot) -> Wants;
+    /// The entity's part of the batch in flight is acknowledged, written under this token.
+    fn written(&mut self, turn: &mut Turn, slot: Slot, token: EventToken) -> Wants;
 
     /// A write of the entity was not acknowledged.
     fn failed(&mut self, turn: &mut Turn, slot: Slot, failure: &WriteFailure) -> Wants;
 
-    /// The entity begins to read its events.
-    fn begin_load(&mut self, slot: Slot) -> Option<LoadRequest>;
+    /// The entity begins to read its past. `None` if it does not after all.
+    fn begin_load(&mut self, turn: &mut Turn, slot: Slot) -> Option<Load>;
+
+    /// A snapshot was loaded, or there is none, or it could not be.
+    fn snapshot_loaded(
+        &mut self,
+        turn: &mut Turn,
+        slot: Slot,
+        loaded: Result<Option<Snapshot>, SnapshotError>,
+    ) -> Wants;
 
     /// A page was read, or could not be.
     fn loaded(&mut self, turn: &mut Turn, slot: Slot, page: Result<EventPage, ReadError>) -> Wants;
@@ -65,6 +92,16 @@ pub trait EntityStore: Send {
 
     /// The moment has come that the entity wanted to be woken at.
     fn wake(&mut self, turn: &mut Turn, slot: Slot) -> Wants;
+
+    /// The calls that an entity wants made; each is answered by [`called`](Self::called).
+    fn take_calls(&mut self, slot: Slot) -> Vec<Calling>;
+
+    /// What ends a call that is under way, when it is dropped: the incarnation keeps it as long as it
+    /// waits for the result.
+    fn guard(&mut self, slot: Slot, ticket: Ticket, guard: Box<dyn Any + Send>);
+
+    /// A call has come to something.
+    fn called(&mut self, turn: &mut Turn, slot: Slot, ticket: Ticket, called: Called) -> Wants;
 
     /// Looks at up to `budget` entities, a few at a time in turn: requests past their deadline are told
     /// so, and entities untouched since `idle_before` (seconds) are dropped. Returns how many were.
@@ -86,16 +123,19 @@ pub trait EntityStore: Send {
 
     /// How many cannot be recovered.
     fn parked_count(&self) -> usize;
+
+    /// Those that cannot be recovered, and why; up to `most`.
+    fn parked(&self, most: usize) -> Vec<(EntityId, String)>;
 }
 
 /// The entities of type `A` in one shard.
 pub struct Cells<A: PersistentActor> {
     cells: Slab<Cell<A>>,
     places: HashTable<u32>,
-    spare: Spare<A>,
+    shared: Shared<A>,
     /// Where the next sweep goes on.
     hand: u32,
-    /// How many are parked; none leaves that state but with its shard.
+    /// How many are parked.
     parked: usize,
 }
 
@@ -108,13 +148,12 @@ impl<A: PersistentActor> fmt::Debug for Cells<A> {
     }
 }
 
-impl<A: PersistentActor> Default for Cells<A> {
-    fn default() -> Self {
-        Self { cells: Slab::new(), places: HashTable::new(), spare: Spare::new(), hand: 0, parked: 0 }
-    }
-}
-
 impl<A: PersistentActor> Cells<A> {
+    /// An empty store for entities of this kind.
+    pub fn new(kind: Arc<Kind<A>>) -> Self {
+        Self { cells: Slab::new(), places: HashTable::new(), shared: Shared::new(kind), hand: 0, parked: 0 }
+    }
+
     /// How many idle entities [`EntityStore::evict`] compares.
     const EVICTION_SAMPLE: u32 = 8;
 
@@ -127,12 +166,32 @@ impl<A: PersistentActor> Cells<A> {
         self.places.find(hash.in_shard(), is_it).copied()
     }
 
-    fn with(&mut self, slot: Slot, f: impl FnOnce(&mut Cell<A>, &mut Spare<A>) -> Wants) -> Wants {
+    fn with(&mut self, slot: Slot, f: impl FnOnce(&mut Cell<A>, &mut Shared<A>) -> Wants) -> Wants {
         let Some(cell) = self.cells.get_mut(slot.0) else { return Wants::default() };
         let before = cell.is_parked();
-        let wants = f(cell, &mut self.spare);
-        self.parked += usize::from(!before && cell.is_parked());
+        let wants = f(cell, &mut self.shared);
+        let after = cell.is_parked();
+        self.parked = self.parked + usize::from(after) - usize::from(before);
+        if wants.gone {
+            self.drop_idle(slot.0);
+        }
         wants
+    }
+
+    /// Lets a parked entity try again; the caller is told that it does.
+    fn release(
+        &mut self,
+        turn: &mut Turn,
+        hash: PersistenceIdHash,
+        id: &EntityId,
+        caller: Option<Caller>,
+    ) -> Option<(Slot, Wants)> {
+        let released = self.find(hash, id).map(Slot).map(|slot| {
+            let wants = self.with(slot, |cell, _| cell.release(turn));
+            (slot, wants)
+        });
+        Sender::new(caller).finish(turn, SequenceNr::ZERO);
+        released
     }
 
     fn drop_idle(&mut self, place: u32) {
@@ -158,21 +217,23 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
         caller: Option<Caller>,
         deadline: Option<Duration>,
     ) -> Option<(Slot, Wants)> {
-        let message = match message {
-            Message::ReadState => Message::ReadState,
+        let incoming = match message {
+            Message::ReadState => Incoming::ReadState,
+            Message::Release => return self.release(turn, hash, id, caller),
             Message::Command(body) => match request::decode(body) {
-                Ok(command) => Message::Command(command),
-                Err(failure) => {
-                    Sender::new(caller).fail(turn, || failure);
-                    return None;
-                }
+                Ok(command) => Incoming::Command(command),
+                Err(failure) => return refuse(turn, caller, failure),
+            },
+            Message::CommandIf(body, expected) => match request::decode(body) {
+                Ok(command) => Incoming::CommandIf(command, expected),
+                Err(failure) => return refuse(turn, caller, failure),
             },
         };
-        let request = Request { message, caller, deadline };
+        let request = Request { incoming, sender: Sender::new(caller), deadline };
         let found = self.find(hash, id);
         let place = match found {
             Some(place) => place,
-            None => match Cell::new(id.clone(), turn.now.tick(), &mut self.spare) {
+            None => match Cell::new(id.clone(), turn.now.tick(), &mut self.shared) {
                 Ok(cell) => {
                     turn.created += 1;
                     let place = self.cells.insert(cell);
@@ -185,13 +246,13 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
                 Err(what) => {
                     let id = PersistenceId::new(A::TYPE, id.clone());
                     turn.reports.push(Report::Panicked { id, what: what.clone() });
-                    request.sender().fail(turn, || Failure::Panicked { what, outcome: Outcome::None });
+                    request.sender.fail(turn, || Failure::Panicked { what, outcome: Outcome::None });
                     return None;
                 }
             },
         };
         let slot = Slot(place);
-        let mut wants = self.with(slot, |cell, spare| cell.deliver(turn, spare, request));
+        let mut wants = self.with(slot, |cell, shared| cell.deliver(turn, shared, request));
         wants.load |= found.is_none();
         Some((slot, wants))
     }
@@ -200,22 +261,34 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
         self.cells.get_mut(slot.0).is_some_and(|cell| cell.collect(batch))
     }
 
-    fn written(&mut self, turn: &mut Turn, slot: Slot) -> Wants {
-        self.with(slot, |cell, spare| cell.written(turn, spare))
+    fn written(&mut self, turn: &mut Turn, slot: Slot, token: EventToken) -> Wants {
+        self.with(slot, |cell, shared| cell.written(turn, shared, token))
     }
 
     fn failed(&mut self, turn: &mut Turn, slot: Slot, failure: &WriteFailure) -> Wants {
-        self.with(slot, |cell, _| cell.failed(turn, failure))
+        self.with(slot, |cell, shared| cell.failed(turn, shared, failure))
     }
 
-    fn begin_load(&mut self, slot: Slot) -> Option<LoadRequest> {
-        let cell = self.cells.get_mut(slot.0)?;
-        let from = cell.begin_load()?;
-        Some(LoadRequest { persistence_id: PersistenceId::new(A::TYPE, cell.id().clone()), from })
+    fn begin_load(&mut self, turn: &mut Turn, slot: Slot) -> Option<Load> {
+        let mut load = None;
+        self.with(slot, |cell, shared| {
+            load = cell.begin_load(turn, shared);
+            Wants::default()
+        });
+        load
+    }
+
+    fn snapshot_loaded(
+        &mut self,
+        turn: &mut Turn,
+        slot: Slot,
+        loaded: Result<Option<Snapshot>, SnapshotError>,
+    ) -> Wants {
+        self.with(slot, |cell, shared| cell.snapshot_loaded(turn, shared, loaded))
     }
 
     fn loaded(&mut self, turn: &mut Turn, slot: Slot, page: Result<EventPage, ReadError>) -> Wants {
-        self.with(slot, |cell, spare| cell.loaded(turn, spare, page))
+        self.with(slot, |cell, shared| cell.loaded(turn, shared, page))
     }
 
     fn reload(&mut self, turn: &mut Turn, slot: Slot) -> Wants {
@@ -223,7 +296,26 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
     }
 
     fn wake(&mut self, turn: &mut Turn, slot: Slot) -> Wants {
-        self.with(slot, |cell, _| cell.wake(turn))
+        self.with(slot, |cell, shared| cell.wake(turn, shared))
+    }
+
+    fn take_calls(&mut self, slot: Slot) -> Vec<Calling> {
+        let Some(cell) = self.cells.get_mut(slot.0) else { return Vec::new() };
+        let calls = cell.take_calls();
+        if cell.is_gone() {
+            self.drop_idle(slot.0);
+        }
+        calls
+    }
+
+    fn guard(&mut self, slot: Slot, ticket: Ticket, guard: Box<dyn Any + Send>) {
+        if let Some(cell) = self.cells.get_mut(slot.0) {
+            cell.guard(ticket, guard);
+        }
+    }
+
+    fn called(&mut self, turn: &mut Turn, slot: Slot, ticket: Ticket, called: Called) -> Wants {
+        self.with(slot, |cell, shared| cell.called(turn, shared, ticket, called))
     }
 
     fn sweep(&mut self, turn: &mut Turn, idle_before: u32, budget: u32) -> usize {
@@ -280,4 +372,21 @@ impl<A: PersistentActor> EntityStore for Cells<A> {
     fn parked_count(&self) -> usize {
         self.parked
     }
+
+    fn parked(&self, most: usize) -> Vec<(EntityId, String)> {
+        let cells = (0..self.cells.places()).filter_map(|place| self.cells.get(place));
+        let parked = cells.filter_map(|cell| Some((cell.id().clone(), cell.parked()?.to_owned())));
+        if self.parked == 0 { Vec::new() } else { parked.take(most).collect() }
+    }
+}
+
+fn refuse(turn: &mut Turn, caller: Option<Caller>, failure: Failure) -> Option<(Slot, Wants)> {
+    Sender::new(caller).fail(turn, || failure);
+    None
+}
+
+/// What an idle entity of type `A` takes beside its id and its state.
+#[cfg(test)]
+pub(crate) const fn cell_bytes<A: PersistentActor>() -> usize {
+    size_of::<Cell<A>>()
 }

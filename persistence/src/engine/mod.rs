@@ -11,14 +11,25 @@
 
 mod cell;
 mod cells;
-mod panics;
+pub(crate) mod extras;
+mod fault_path;
+pub(crate) mod kind;
+pub(crate) mod panics;
 pub(crate) mod queue;
-mod request;
+mod recovering;
+mod replay;
+pub(crate) mod request;
+mod running;
 mod slab;
 pub(crate) mod turn;
 
-pub use cells::{Cells, EntityStore, LoadRequest, Slot};
+pub use cells::{Cells, EntityStore, Load, Slot};
+pub use extras::{Call, Called, Calling, Ticket};
+pub use kind::Kind;
+pub use panics::panic_message;
+pub use replay::{Replay, ReplayError, StateReplay, payload_as_json};
 pub use request::{Body, Message, Request};
+pub use running::{RunMark, Running};
 pub use turn::{Backoff, BatchBuilder, EntitySettings, Now, Report, Turn, Wants, WriteFailure};
 
 #[cfg(test)]

@@ -2,22 +2,27 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::panics::panic_message;
-use crate::model::{Caller, Failure, Outcome, PersistentActor, Sender};
+use super::fault_path;
+use super::panics::caught;
+use crate::ids::SequenceNr;
+use crate::model::{Deferred, Failure, Outcome, PersistentActor, Sender, Signal};
 
 /// What is asked of an entity, with `B` for a command.
 #[derive(Debug)]
 pub enum Message<B> {
     /// Handle a command.
     Command(B),
+    /// Handle a command, if this is the entity's last event.
+    CommandIf(B, SequenceNr),
     /// Show the state as JSON.
     ReadState,
+    /// Try again to recover, if the entity is parked.
+    Release,
 }
 
 /// A command on its way to its owner.
@@ -37,11 +42,43 @@ impl fmt::Debug for Body {
     }
 }
 
-/// A request that was decoded.
+/// A request that was decoded, or something that the entity is to handle in its turn.
 pub struct Request<A: PersistentActor> {
-    pub(crate) message: Message<A::Command>,
-    pub(crate) caller: Option<Caller>,
+    pub(crate) incoming: Incoming<A>,
+    pub(crate) sender: Sender,
     pub(crate) deadline: Option<Duration>,
+}
+
+/// What an entity handles, one at a time.
+pub(crate) enum Incoming<A: PersistentActor> {
+    Command(A::Command),
+    CommandIf(A::Command, SequenceNr),
+    ReadState,
+    /// From itself.
+    Message(A::Message),
+    /// A timer is due.
+    Timer(u64),
+    /// Boxed, because it is large and seldom, and every command would carry its room.
+    Signal(Box<Signal>),
+    /// Nothing was received for too long.
+    Silence,
+    /// Commands were turned away.
+    Overflow,
+    /// The result of a call with a handler of its own.
+    Run(Deferred<A>),
+    Stop,
+    Passivate,
+}
+
+impl<A: PersistentActor> Incoming<A> {
+    pub(crate) fn signal(signal: Signal) -> Self {
+        Self::Signal(Box::new(signal))
+    }
+
+    /// Whether it means the entity, and not one of its incarnations.
+    pub(crate) fn is_from_outside(&self) -> bool {
+        matches!(self, Self::Command(_) | Self::CommandIf(..) | Self::ReadState)
+    }
 }
 
 impl<A: PersistentActor> fmt::Debug for Request<A> {
@@ -51,12 +88,12 @@ impl<A: PersistentActor> fmt::Debug for Request<A> {
 }
 
 impl<A: PersistentActor> Request<A> {
-    pub(crate) fn is_past(&self, now: Duration) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= now)
+    pub(crate) fn to_self(incoming: Incoming<A>) -> Self {
+        Self { incoming, sender: Sender::Nobody, deadline: None }
     }
 
-    pub(crate) fn sender(self) -> Sender {
-        Sender::new(self.caller)
+    pub(crate) fn is_past(&self, now: Duration) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
     }
 }
 
@@ -65,19 +102,17 @@ pub(super) fn decode<C: DeserializeOwned + Send + 'static>(body: Body) -> Result
     let not_a_command = |path: String, reason: String| Failure::NotACommand { path, reason };
     match body {
         Body::Json(bytes) => {
-            let decoded = catch_unwind(AssertUnwindSafe(|| {
+            let decoded = caught(|| {
                 let mut json = serde_json::Deserializer::from_slice(&bytes);
                 let command = serde_path_to_error::deserialize(&mut json)
                     .map_err(|fault| (fault.path().to_string(), fault.into_inner().to_string()))?;
                 json.end().map_err(|fault| (".".to_owned(), fault.to_string()))?;
                 Ok::<_, (String, String)>(command)
-            }));
+            });
             match decoded {
                 Ok(Ok(command)) => Ok(command),
-                Ok(Err((path, reason))) => Err(not_a_command(path, reason)),
-                Err(panic) => {
-                    Err(Failure::Panicked { what: panic_message(panic.as_ref()), outcome: Outcome::None })
-                }
+                Ok(Err((path, reason))) => Err(not_a_command(fault_path::locate::<C>(&bytes, path), reason)),
+                Err(what) => Err(Failure::Panicked { what, outcome: Outcome::None }),
             }
         }
         Body::Local(command) => command

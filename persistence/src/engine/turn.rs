@@ -1,12 +1,16 @@
 //! What goes into the engine with every call, and what comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::running::Running;
 use crate::codec::EncodedEvent;
 use crate::envelope::StoredEvent;
 use crate::ids::{PersistenceId, SequenceNr};
 use crate::journal::{Claim, JournalLimits, Write};
-use crate::model::{Answer, Caller, Outcome};
+use crate::model::{Answer, Caller, Outcome, Signal, StashOverflow};
 
 /// The time, as told from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +31,12 @@ impl Now {
 /// What holds for the entities of one type on one journal.
 #[derive(Clone, Copy, Debug)]
 pub struct EntitySettings {
-    /// Most requests that one entity holds: those that it has begun and those that wait for it.
+    /// Most requests that one entity holds: those that it has begun, those that wait for it, those that it
+    /// has put aside, and results that it awaits. A command that can be handled at once needs no room beside
+    /// those that were put aside.
     pub stash_capacity: usize,
+    /// What happens to those beyond.
+    pub stash_overflow: StashOverflow,
     /// How a failed entity comes back.
     pub backoff: Backoff,
     /// What fits into its journal.
@@ -39,6 +47,29 @@ pub struct EntitySettings {
     pub page_bytes: usize,
 }
 
+impl Default for EntitySettings {
+    fn default() -> Self {
+        Self {
+            stash_capacity: 4096,
+            stash_overflow: StashOverflow::Fail,
+            backoff: Backoff {
+                min: Duration::from_millis(200),
+                max: Duration::from_secs(30),
+                factor: 2.0,
+                jitter: 0.2,
+            },
+            journal: JournalLimits {
+                max_event_bytes: 1 << 20,
+                max_atomic_bytes: 4 << 20,
+                batch_events: 512,
+                batch_bytes: 1 << 20,
+            },
+            page_events: 1000,
+            page_bytes: 1 << 20,
+        }
+    }
+}
+
 /// Exponential back-off with jitter.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
@@ -46,15 +77,38 @@ pub struct Backoff {
     pub min: Duration,
     /// The longest.
     pub max: Duration,
+    /// How much longer each pause is than the one before.
+    pub factor: f64,
     /// Part of the pause that varies, so that many entities do not come back at one moment.
     pub jitter: f64,
 }
 
 impl Backoff {
+    /// What is wrong with it, with the remedy.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn check(&self) -> Result<(), String> {
+        if self.min > self.max {
+            return Err(format!(
+                "the back-off begins with {:?}, above its longest pause of {:?}",
+                self.min, self.max
+            ));
+        }
+        if !(self.factor.is_finite() && self.factor >= 1.0) {
+            return Err(format!("the back-off's factor is {}: it is at least 1", self.factor));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err(format!("the back-off's jitter is {}: it is from 0 to 1", self.jitter));
+        }
+        Ok(())
+    }
+
     /// The pause before attempt `attempt` (from 0). `seed` spreads entities; the engine throws no dice.
     pub fn pause(&self, attempt: u32, seed: u64) -> Duration {
-        let doubled = self.min.saturating_mul(1_u32.checked_shl(attempt.min(30)).unwrap_or(u32::MAX));
-        let base = doubled.min(self.max);
+        let grown = self.min.as_secs_f64() * self.factor.powi(i32::try_from(attempt).unwrap_or(i32::MAX));
+        // A float that overflows is infinite, and the longest pause is shorter than that.
+        let base = if grown < self.max.as_secs_f64() { Duration::from_secs_f64(grown) } else { self.max };
         let spread = seed.wrapping_add(u64::from(attempt)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
         base + base.mul_f64(self.jitter * spread as f64 / f64::from(1 << 24))
     }
@@ -65,20 +119,34 @@ impl Backoff {
 pub struct Turn {
     /// The time.
     pub now: Now,
-    /// The settings.
-    pub settings: EntitySettings,
     /// Whom to answer what, in order.
     pub answers: Vec<(Caller, Answer)>,
     /// What an operator may want to know, in order.
     pub reports: Vec<Report>,
     /// How many entities came into memory.
     pub created: usize,
+    /// Whose code runs, for whoever watches over it.
+    pub running: Arc<Running>,
+    /// How many incarnations had something that needs one to be told from the next.
+    incarnations: u64,
 }
 
 impl Turn {
     /// An empty turn.
-    pub fn new(now: Now, settings: EntitySettings) -> Self {
-        Self { now, settings, answers: Vec::new(), reports: Vec::new(), created: 0 }
+    pub fn new(now: Now) -> Self {
+        Self {
+            now,
+            answers: Vec::new(),
+            reports: Vec::new(),
+            created: 0,
+            running: Arc::default(),
+            incarnations: 0,
+        }
+    }
+
+    pub(crate) fn next_incarnation(&mut self) -> u64 {
+        self.incarnations += 1;
+        self.incarnations
     }
 }
 
@@ -124,6 +192,25 @@ pub enum Report {
         /// Why.
         reason: String,
     },
+    /// A snapshot could not be used; an older one or the events took its place.
+    SnapshotUnusable {
+        /// Which entity.
+        id: PersistenceId,
+        /// What was wrong, one for each snapshot.
+        reasons: Vec<String>,
+    },
+    /// A signal that the entity did not care for.
+    Unhandled {
+        /// Which entity.
+        id: PersistenceId,
+        /// What it was told.
+        signal: Signal,
+    },
+    /// A command for which the entity had no room.
+    DeadLetter {
+        /// Which entity.
+        id: PersistenceId,
+    },
     /// The entity answered more than once, or nobody.
     ReplyWithoutCaller {
         /// Which entity.
@@ -140,6 +227,10 @@ pub struct Wants {
     pub load: bool,
     /// It wants to be woken then.
     pub wake_at: Option<Duration>,
+    /// It wants calls to be made.
+    pub calls: bool,
+    /// It has left memory.
+    pub gone: bool,
 }
 
 /// A write that was not acknowledged, as the entity sees it.
@@ -182,6 +273,11 @@ impl BatchBuilder {
     /// The writes, in order.
     pub fn finish(self) -> Vec<Write> {
         self.writes
+    }
+
+    /// Adds a deletion.
+    pub(crate) fn delete(&mut self, id: &PersistenceId, to: SequenceNr, record: Bytes) {
+        self.writes.push(Write::DeleteTo { persistence_id: id.clone(), to, record });
     }
 
     /// Closes the envelopes of one atomic write and adds it.

@@ -101,6 +101,26 @@ impl fmt::Display for Token {
     }
 }
 
+/// Under which claim and batch an event was written: what tells it from another one of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventToken {
+    /// The claim.
+    pub claim: Claim,
+    /// The batch within it.
+    pub batch: u64,
+}
+
+impl EventToken {
+    /// That of no event.
+    pub const NONE: Self = Self { claim: Claim { epoch: Epoch(0), session: 0 }, batch: 0 };
+}
+
+impl fmt::Display for EventToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.claim, self.batch)
+    }
+}
+
 /// What a claim comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimVerdict {

@@ -15,10 +15,12 @@ use bytes::Bytes;
 use crate::ids::{PersistenceId, SequenceNr, ShardCount, ShardId};
 
 pub mod fence;
+mod ids;
 pub mod snapshot;
 
-pub use fence::{Claim, Epoch, Token, Usurped, Writer};
-pub use snapshot::{Snapshot, SnapshotCriteria, SnapshotStore};
+pub use fence::{Claim, Epoch, EventToken, Token, Usurped, Writer};
+pub use ids::{IdPage, ListIds};
+pub use snapshot::{Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore};
 
 /// A store's answer, some time later.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -54,6 +56,10 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Reads a page of one entity's events.
     fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>>;
+
+    /// Reads a page of the ids of one type in one shard: of all entities that ever stored an event. Cheap
+    /// where there are none, because whoever lists a type asks for shard after shard.
+    fn persistence_ids(&self, query: ListIds) -> Pending<Result<IdPage, ReadError>>;
 
     /// Whether the store works, in words for an operator.
     fn health(&self) -> Pending<Result<(), StoreError>>;
@@ -142,6 +148,9 @@ pub enum Write {
         persistence_id: PersistenceId,
         /// The last event to go; at most the last that there is.
         to: SequenceNr,
+        /// What the owner keeps in place of the deleted events; handed back with every page, never looked
+        /// into. A later deletion replaces it; one that deletes nothing does not.
+        record: Bytes,
     },
 }
 
@@ -180,6 +189,8 @@ pub struct EventPage {
     pub events: Vec<Bytes>,
     /// Events up to this number were deleted.
     pub deleted_to: SequenceNr,
+    /// What the owner gave along when it deleted them; empty if nothing was deleted.
+    pub record: Bytes,
     /// The last number that the stream has used, whatever the window was.
     pub last: SequenceNr,
 }

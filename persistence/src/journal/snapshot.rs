@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{Claim, Pending, StoreError};
+use super::{Claim, EventToken, Pending, StoreError};
 use crate::ids::{PersistenceId, SequenceNr, ShardId};
 
 /// One saved state of one entity.
@@ -21,12 +21,24 @@ pub struct Snapshot {
     pub time_ms: u64,
     /// Codec of the payload; see [`crate::codec`].
     pub codec: u32,
+    /// Name that the author gave to the state.
+    pub name: String,
     /// Version of the state's shape.
     pub version: u32,
     /// The encoded state.
     pub payload: Bytes,
     /// Records of the engine that belong to the prefix (keys of commands, deliveries); opaque to a store.
     pub records: Bytes,
+}
+
+impl Snapshot {
+    /// Name of a state whose author gave it none, and of what was stored before states had names.
+    pub const DEFAULT_NAME: &'static str = "state";
+
+    /// The token of the last event that it contains.
+    pub fn token(&self) -> EventToken {
+        EventToken { claim: self.claim, batch: self.batch }
+    }
 }
 
 /// Which snapshots are meant; both ends are included.
@@ -61,16 +73,43 @@ impl SnapshotCriteria {
         Self { min_sequence_nr: sequence_nr, ..Self::up_to(sequence_nr) }
     }
 
+    /// Whether any time will do.
+    pub const fn any_time(&self) -> bool {
+        self.min_time_ms == 0 && self.max_time_ms == u64::MAX
+    }
+
+    /// Whether a snapshot with this end is meant, if its time is.
+    pub fn matches_number(&self, sequence_nr: SequenceNr) -> bool {
+        (self.min_sequence_nr..=self.max_sequence_nr).contains(&sequence_nr)
+    }
+
     /// Whether a snapshot with this end and time is meant.
     pub fn matches(&self, sequence_nr: SequenceNr, time_ms: u64) -> bool {
-        (self.min_sequence_nr..=self.max_sequence_nr).contains(&sequence_nr)
-            && (self.min_time_ms..=self.max_time_ms).contains(&time_ms)
+        self.matches_number(sequence_nr) && (self.min_time_ms..=self.max_time_ms).contains(&time_ms)
     }
+}
+
+/// Why no snapshot was loaded, though there may be one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// The newest one that matches is not what was saved. It is never handed out; those below it may be whole,
+    /// so ask again for what ends before it, and in the end replay all events.
+    #[error("the snapshot that ends with event {sequence_nr} is damaged: {reason}")]
+    Damaged {
+        /// The event that it ends with.
+        sequence_nr: SequenceNr,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store could not be asked; the same question may be answered later.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
 }
 
 /// Stores snapshots. Goes with any journal, because a snapshot is checked against the events.
 pub trait SnapshotStore: Send + Sync + 'static {
-    /// Stores a snapshot as durably as this store promises; one with the same last event is replaced.
+    /// Stores a snapshot as durably as this store promises; one with the same last event is replaced, at once
+    /// and whole. If it fails, what was there is still there, or the new one is.
     fn save(
         &self,
         shard: ShardId,
@@ -78,15 +117,17 @@ pub trait SnapshotStore: Send + Sync + 'static {
         snapshot: Snapshot,
     ) -> Pending<Result<(), StoreError>>;
 
-    /// The newest snapshot that matches.
+    /// The newest snapshot that matches, checked against its checksum. One whose time can no longer be read
+    /// counts as one that matches.
     fn load(
         &self,
         shard: ShardId,
         persistence_id: PersistenceId,
         criteria: SnapshotCriteria,
-    ) -> Pending<Result<Option<Snapshot>, StoreError>>;
+    ) -> Pending<Result<Option<Snapshot>, SnapshotError>>;
 
-    /// Deletes those that match; none is no error.
+    /// Deletes those that match, as durably as it saves; none is no error. One whose time can no longer be read
+    /// goes only if any time is meant.
     fn delete(
         &self,
         shard: ShardId,

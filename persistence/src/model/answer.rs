@@ -88,6 +88,14 @@ pub enum Failure {
         /// Whether other events of the same command may be stored.
         outcome: Outcome,
     },
+    /// The command was to be handled only if the entity's last event was another one. Nothing happened.
+    #[error("the entity's last event is {found}, the command expected {expected}")]
+    ConditionFailed {
+        /// What the command expected.
+        expected: SequenceNr,
+        /// What it is.
+        found: SequenceNr,
+    },
     /// The entity holds as many waiting requests as it may.
     #[error("this entity already holds {capacity} waiting requests")]
     EntityBusy {
@@ -181,6 +189,7 @@ impl Failure {
             // The others are said before the entity's code runs, or are unknown anyway.
             Self::UnknownType
             | Self::NotACommand { .. }
+            | Self::ConditionFailed { .. }
             | Self::EntityBusy { .. }
             | Self::NodeBusy { .. }
             | Self::Parked { .. }
@@ -197,6 +206,7 @@ impl Failure {
         match self {
             Self::UnknownType
             | Self::NotACommand { .. }
+            | Self::ConditionFailed { .. }
             | Self::EntityBusy { .. }
             | Self::NodeBusy { .. }
             | Self::Parked { .. }

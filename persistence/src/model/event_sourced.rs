@@ -1,13 +1,16 @@
 //! The door for most users: a pure decision, a pure evolution.
 
+use std::convert::Infallible;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::actor::{PersistentActor, Recover, RecoveryContext};
 use super::context::Context;
 use super::effect::Effect;
-use crate::codec::Event;
+use crate::codec::{Codecs, Event};
 use crate::ids::{EntityId, EntityType};
+use crate::journal::Snapshot;
 
 /// An entity whose state is a fold over its events.
 ///
@@ -75,6 +78,22 @@ pub trait EventSourced: Serialize + DeserializeOwned + Sized + Send + 'static {
 
     /// Evolves. Total and deterministic: it sees the same events again at every recovery.
     fn apply(&mut self, event: &Self::Event);
+
+    /// What turns its events to bytes: JSON, unless it says otherwise. Called once for the type.
+    fn codecs() -> Codecs<Self::Event> {
+        Codecs::json()
+    }
+
+    /// What turns it to bytes for snapshots, under [`STATE_NAME`](Self::STATE_NAME).
+    fn snapshot_codecs() -> Codecs<Self> {
+        Codecs::json()
+    }
+
+    /// The stored name of the state.
+    const STATE_NAME: &'static str = Snapshot::DEFAULT_NAME;
+
+    /// The version of the state's shape; raise it with an incompatible change.
+    const STATE_VERSION: u32 = 1;
 }
 
 /// Lets an [`EventSourced`] through the door of [`PersistentActor`].
@@ -88,6 +107,7 @@ impl<T: EventSourced> PersistentActor for EventSourcedActor<T> {
     type Reply = T::Reply;
     type Rejection = T::Rejection;
     type State = T;
+    type Message = Infallible;
 
     fn new(id: &EntityId) -> Self {
         Self(T::new(id))
@@ -102,12 +122,22 @@ impl<T: EventSourced> PersistentActor for EventSourcedActor<T> {
         ctx.decide(&mut self.0, events, answer);
     }
 
-    fn receive_recover(&mut self, item: Recover<Self>, _: &mut RecoveryContext<'_>) {
+    fn receive_recover(&mut self, item: Recover<Self>, _: &mut RecoveryContext<'_, Self>) {
         match item {
             Recover::Snapshot(state) => self.0 = state,
             Recover::Event(event) => self.0.apply(&event),
         }
     }
 
+    fn codecs() -> Codecs<T::Event> {
+        T::codecs()
+    }
+
+    fn snapshot_codecs() -> Codecs<T> {
+        T::snapshot_codecs()
+    }
+
+    const STATE_NAME: &'static str = T::STATE_NAME;
+    const STATE_VERSION: u32 = T::STATE_VERSION;
     const SPECULATIVE: bool = true;
 }

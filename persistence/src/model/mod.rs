@@ -9,12 +9,19 @@ mod caller;
 mod context;
 mod effect;
 mod event_sourced;
+mod options;
+mod signal;
 
-pub use actor::{PersistentActor, Recover, RecoveryContext, Signal};
+pub use actor::{PersistentActor, Recover, RecoveryContext};
 pub use answer::{Answer, Failure, Outcome, Payload, Reply};
 pub use caller::{Caller, Format, ReplySink};
-pub use context::{Context, ReplyTo};
+pub use context::{Behaviour, Context, Loaded, ReplyTo};
 pub use effect::{Effect, Persisting};
 pub use event_sourced::{EventSourced, EventSourcedActor};
+pub use options::{Recovery, Retention, SnapshotWhen, StashOverflow, TypeOptions};
+pub use signal::Signal;
 
-pub(crate) use context::{Deferred, EventHandler, EventsHandler, Sender, json};
+pub(crate) use context::{
+    Deferred, EncodedState, EventHandler, EventRef, EventsHandler, LoadHandler, Sender, base_record,
+    encode_state, json, save, turn_away,
+};

@@ -1,7 +1,12 @@
 //! The stores that come with Abide, and the tasks and files behind them.
 
 mod embedded;
+mod faulty;
+mod local_files;
 mod memory;
+mod queue;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
-pub use memory::{Call, Fault, MemoryControl, MemoryJournal, MemorySnapshots};
+pub use faulty::{Asked, Call, Fault, FaultControl, Faulty, On};
+pub use local_files::{LocalFiles, LocalFilesError};
+pub use memory::{MemoryControl, MemoryJournal, MemorySnapshots};

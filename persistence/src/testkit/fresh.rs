@@ -75,6 +75,7 @@ pub fn snapshot(number: u64, time_ms: u64, payload: &[u8]) -> Snapshot {
         batch: 4,
         time_ms,
         codec: crate::codec::JSON,
+        name: Snapshot::DEFAULT_NAME.to_owned(),
         version: 5,
         payload: Bytes::copy_from_slice(payload),
         records: Bytes::from_static(b"records"),

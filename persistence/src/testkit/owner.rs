@@ -91,7 +91,11 @@ impl Owner {
 
     /// Deletes events.
     pub async fn delete_to(&mut self, persistence_id: &PersistenceId, to: u64) -> Result<(), WriteError> {
-        let delete = Write::DeleteTo { persistence_id: persistence_id.clone(), to: SequenceNr(to) };
+        let delete = Write::DeleteTo {
+            persistence_id: persistence_id.clone(),
+            to: SequenceNr(to),
+            record: Bytes::from(format!("in place of {to}")),
+        };
         self.write(vec![delete]).await
     }
 

@@ -1,16 +1,18 @@
 //! The rows of the embedded store, byte for byte.
 //!
-//! `fixtures/embedded-v1.txt` is a whole database: a line `<keyspace> <key> <value>` for each row, in hex.
-//! It never changes once it was released: a new format adds a file.
+//! `fixtures/embedded-v1*.txt` are whole databases: a line `<keyspace> <key> <value>` for each row, in hex. In
+//! the first, snapshots have the form from before they had names and checksums. None of them changes once it
+//! was released: a new format adds a file.
 
+use bytes::Bytes;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use abide_persistence::journal::{
-    Batch, Claim, ClaimError, Epoch, Journal, JournalMeta, ReadError, ReadEvents, SnapshotCriteria,
-    SnapshotStore, Write, Writer,
+    Batch, Claim, ClaimError, Epoch, Journal, JournalMeta, ListIds, ReadError, ReadEvents, SnapshotCriteria,
+    SnapshotError, SnapshotStore, Write, Writer,
 };
 use abide_persistence::runtime::EmbeddedStore;
 use abide_persistence::testkit::{event, snapshot};
@@ -41,8 +43,14 @@ fn meta() -> JournalMeta {
     }
 }
 
-fn fixture() -> PathBuf {
+/// As the first versions wrote it.
+fn first_fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/embedded-v1.txt")
+}
+
+/// As it is written today.
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/embedded-v1-stored-snapshot.txt")
 }
 
 /// Everything that leaves a row of its own kind.
@@ -56,8 +64,11 @@ async fn write_one_of_each(store: &EmbeddedStore) {
     };
     let writes = [
         vec![append(id("a"), 1..=2), append(id("ab|ä"), 1..=1), append(id("gone"), 1..=300)],
-        vec![Write::DeleteTo { persistence_id: id("gone"), to: SequenceNr(298) }],
-        vec![append(id("empty"), 1..=2), Write::DeleteTo { persistence_id: id("empty"), to: SequenceNr(2) }],
+        vec![Write::DeleteTo { persistence_id: id("gone"), to: SequenceNr(298), record: Bytes::new() }],
+        vec![
+            append(id("empty"), 1..=2),
+            Write::DeleteTo { persistence_id: id("empty"), to: SequenceNr(2), record: Bytes::new() },
+        ],
     ];
     for (number, writes) in (1..).zip(writes) {
         let batch = Batch { shard: SHARD, claim: claim(9), number, writer: WRITER, writes: Arc::new(writes) };
@@ -68,8 +79,14 @@ async fn write_one_of_each(store: &EmbeddedStore) {
 
 #[tokio::test]
 async fn a_database_of_format_1_is_read() {
+    for fixture in [first_fixture(), fixture()] {
+        check_that_it_is_read(&fixture).await;
+    }
+}
+
+async fn check_that_it_is_read(fixture: &Path) {
     let dir = tempfile::tempdir().unwrap();
-    load(dir.path(), &fs::read_to_string(fixture()).unwrap());
+    load(dir.path(), &fs::read_to_string(fixture).unwrap());
     let store = open(dir.path()).unwrap();
     assert_eq!(store.meta().await, Ok(Some(meta())));
     let streams = [("a", 0, 2), ("ab|ä", 0, 1), ("gone", 298, 300), ("empty", 2, 2), ("abc", 0, 0)];
@@ -89,6 +106,46 @@ async fn a_database_of_format_1_is_read() {
     store.claim(SHARD, claim(10), WRITER).await.unwrap();
 }
 
+/// It has no checksum; what can be noticed is.
+#[tokio::test]
+async fn a_snapshot_of_before_is_replaced_deleted_and_checked() {
+    let first = fs::read_to_string(first_fixture()).unwrap();
+    let row = first.lines().find(|row| row.starts_with("snapshots")).unwrap();
+    let (key, value) = row.rsplit_once(' ').unwrap();
+    let damages = [
+        (format!("{key} 08ab{}", &value[4..]), "another number"),
+        (format!("{key} {}", &value[..value.len() - 2]), "cut short"),
+        (format!("{key} 09{}", &value[2..]), "no row of before"),
+    ];
+    for (damaged, how) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        load(dir.path(), &first.replace(row, &damaged));
+        let store = open(dir.path()).unwrap();
+        let loaded = store.load(SHARD, id("gone"), SnapshotCriteria::ANY).await;
+        let number = SequenceNr(298);
+        assert!(
+            matches!(loaded, Err(SnapshotError::Damaged { sequence_nr, .. }) if sequence_nr == number),
+            "{how}: {loaded:?}"
+        );
+        let below = SnapshotCriteria::up_to(SequenceNr(297));
+        assert_eq!(store.load(SHARD, id("gone"), below).await, Ok(None));
+        store.close().await;
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    load(dir.path(), &first);
+    let store = open(dir.path()).unwrap();
+    let early = SnapshotCriteria { max_time_ms: 1_764_000_000_122, ..SnapshotCriteria::ANY };
+    store.delete(SHARD, id("gone"), early).await.unwrap();
+    assert!(store.load(SHARD, id("gone"), SnapshotCriteria::ANY).await.unwrap().is_some());
+    let second = snapshot(298, 5, b"second");
+    store.save(SHARD, id("gone"), second.clone()).await.unwrap();
+    assert_eq!(store.load(SHARD, id("gone"), SnapshotCriteria::ANY).await, Ok(Some(second)));
+    store.delete(SHARD, id("gone"), SnapshotCriteria::ANY).await.unwrap();
+    assert_eq!(store.load(SHARD, id("gone"), SnapshotCriteria::ANY).await, Ok(None));
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_database_of_format_1_is_written() {
     let dir = tempfile::tempdir().unwrap();
@@ -98,6 +155,41 @@ async fn a_database_of_format_1_is_written() {
     assert_eq!(fs::read_to_string(dir.path().join("abide-journal")).unwrap(), "abide-journal format 1\n");
     let found = dump(&dir.path().join("db"));
     assert!(found == fs::read_to_string(fixture()).unwrap(), "the rows are others:\n{found}");
+}
+
+#[tokio::test]
+async fn the_rows_of_ids_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    write_one_of_each(&store).await;
+    store.close().await;
+    let db = Database::builder(dir.path().join("db")).open().unwrap();
+    let ids = db.keyspace("ids", KeyspaceCreateOptions::default).unwrap();
+    let mut found = String::new();
+    for row in db.snapshot().iter(&ids) {
+        let (key, value) = row.into_inner().unwrap();
+        writeln!(found, "ids {} {}", to_hex(&key), to_hex(&value)).unwrap();
+    }
+    let expected = fixture().with_file_name("embedded-v1-ids.txt");
+    assert!(found == fs::read_to_string(expected).unwrap(), "the rows are others:\n{found}");
+}
+
+/// A journal that was written before there were rows of ids gets them, each in the shard of its hash.
+#[tokio::test]
+async fn an_older_database_gets_its_ids_at_its_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    load(dir.path(), &fs::read_to_string(fixture()).unwrap());
+    for start in 1..=2 {
+        let store = open(dir.path()).unwrap();
+        for (name, there) in [("a", 1), ("ab|ä", 1), ("gone", 1), ("empty", 1), ("ab", 0), ("gon", 0)] {
+            let shard = id(name).hash().shard(meta().shards);
+            let query = ListIds { shard, entity_type: "account".to_owned(), after: None, limit: 10 };
+            let page = store.persistence_ids(query).await.unwrap();
+            let listed = page.ids.iter().filter(|listed| listed.as_str() == name).count();
+            assert_eq!(listed, there, "{name} at start {start}");
+        }
+        store.close().await;
+    }
 }
 
 /// Rows that this store never writes: what is read is refused, not guessed.
@@ -159,7 +251,8 @@ fn dump(db: &Path) -> String {
             writeln!(text, "{name} {} {}", to_hex(&key), to_hex(&value)).unwrap();
         }
     }
-    assert_eq!(db.keyspace_count(), KEYSPACES.len());
+    // `ids` came later and has a file of its own.
+    assert_eq!(db.keyspace_count(), KEYSPACES.len() + 1);
     text
 }
 

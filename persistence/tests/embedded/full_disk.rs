@@ -1,41 +1,11 @@
 //! A disk that fills up. Needs a file system of its own, so it runs only where mounting is allowed.
 
-use std::path::Path;
-use std::process::Command;
-
 use abide_persistence::journal::{ClaimError, Journal, SnapshotStore, Write, WriteError};
 use abide_persistence::testkit::{Owner, event, fresh_id, snapshot};
 use abide_persistence::{PersistenceId, SequenceNr};
 
+use crate::small_disk::SmallDisk;
 use crate::{journal, open};
-
-struct SmallDisk {
-    dir: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount(size: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], dir.path());
-        mounted.then_some(Self { dir })
-    }
-
-    fn remount(&self, options: &str) {
-        assert!(mount(&["-o", &format!("remount,{options}")], self.dir.path()), "remount {options}");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.dir.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(), "umount");
-    }
-}
-
-fn mount(arguments: &[&str], at: &Path) -> bool {
-    let output = Command::new("mount").args(arguments).arg(at).output();
-    output.is_ok_and(|output| output.status.success())
-}
 
 fn large(id: &PersistenceId, number: u64) -> Write {
     let events = vec![event(number, &[number.to_le_bytes()[0]; 60_000])];

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+mod boundaries;
 mod crash;
 mod format;
 mod full_disk;
 mod opening;
 mod restart;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 
 use std::path::Path;
 use std::sync::Arc;

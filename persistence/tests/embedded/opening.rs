@@ -89,13 +89,16 @@ async fn hundred_commits() -> (tempfile::TempDir, PersistenceId) {
 }
 
 /// The engine's journal file, and the ends of the commits in it.
-fn engine_journal(dir: &Path) -> (PathBuf, Vec<u8>, Vec<usize>) {
+pub(crate) fn engine_journal(dir: &Path) -> (PathBuf, Vec<u8>, Vec<usize>) {
     let path = dir.join("db/0.jnl");
     let mut bytes = fs::read(&path).unwrap();
-    let ends: Vec<usize> =
-        bytes.windows(4).enumerate().filter(|(_, four)| four == b"FJL\x03").map(|(at, _)| at + 4).collect();
+    let ends = commit_ends(&bytes);
     bytes.truncate(*ends.last().unwrap());
     (path, bytes, ends)
+}
+
+pub(crate) fn commit_ends(log: &[u8]) -> Vec<usize> {
+    log.windows(4).enumerate().filter(|(_, four)| four == b"FJL\x03").map(|(at, _)| at + 4).collect()
 }
 
 fn overwrite(path: &Path, at: usize, bytes: &[u8]) {

@@ -13,21 +13,24 @@
 //! Invariants: one batch in flight; a number is used for one batch only; entities read only under a
 //! claim that was taken, and what they read under an older one does not count.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use abide_persistence::engine::{
-    Backoff, BatchBuilder, Body, EntityStore, LoadRequest, Message, Slot, Turn, Wants, WriteFailure,
+    Backoff, BatchBuilder, Body, Called, Calling, EntityStore, Load, Message, Slot, Ticket, Turn, Wants,
+    WriteFailure,
 };
 use abide_persistence::envelope::StoredEvent;
 use abide_persistence::journal::{
-    Batch, Claim, ClaimError, Epoch, EventPage, ReadError, ReadEvents, Usurped, Write, WriteError, Writer,
+    Batch, Claim, ClaimError, Epoch, EventPage, EventToken, JournalLimits, ReadError, ReadEvents, Snapshot,
+    SnapshotCriteria, SnapshotError, Usurped, Write, WriteError, Writer,
 };
 use abide_persistence::model::{Answer, Caller, Failure, Outcome};
-use abide_persistence::{EntityId, PersistenceIdHash, SequenceNr, ShardId};
+use abide_persistence::{EntityId, PersistenceId, PersistenceIdHash, ShardId};
 
-use super::registry::{Registry, TypeIndex};
+use super::registry::TypeIndex;
 
 /// A request on its way to an entity of this shard.
 #[derive(Debug)]
@@ -64,6 +67,28 @@ pub enum Action {
         life: u64,
         /// What.
         read: ReadEvents,
+    },
+    /// Load a snapshot; tell [`Shard::snapshot_loaded`] with the same place and life.
+    LoadSnapshot {
+        /// For whom.
+        place: Place,
+        /// Which life of the shard asked.
+        life: u64,
+        /// The claim that the entity will read its events under.
+        claim: Claim,
+        /// Whose.
+        persistence_id: PersistenceId,
+        /// Which.
+        criteria: SnapshotCriteria,
+    },
+    /// Do what an entity wants done; tell [`Shard::called`] with the same place and life.
+    Call {
+        /// For whom.
+        place: Place,
+        /// Which life of the shard asked.
+        life: u64,
+        /// What.
+        calling: Calling,
     },
     /// Call [`Shard::wake`] then.
     Wake {
@@ -108,7 +133,7 @@ enum Hold {
 struct InFlight {
     claim: Claim,
     number: u64,
-    /// Whose writes they are, in the order of the batch.
+    /// Whose writes they are: one for each, in the order of the batch.
     places: Vec<Place>,
     writes: Arc<Vec<Write>>,
 }
@@ -117,6 +142,7 @@ struct InFlight {
 pub struct Shard {
     id: ShardId,
     writer: Writer,
+    limits: JournalLimits,
     hold: Hold,
     stores: Vec<Option<Box<dyn EntityStore>>>,
     /// Entities with queued writes; one may stand here more than once.
@@ -140,14 +166,15 @@ impl std::fmt::Debug for Shard {
 
 /// Pauses between tries to claim: the first soon, because a restarting journal is back soon.
 const CLAIM_BACKOFF: Backoff =
-    Backoff { min: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.2 };
+    Backoff { min: Duration::from_millis(100), max: Duration::from_secs(5), factor: 2.0, jitter: 0.2 };
 
 impl Shard {
     /// A shard that nobody has given to this node yet.
-    pub fn new(id: ShardId, writer: Writer) -> Self {
+    pub fn new(id: ShardId, writer: Writer, limits: JournalLimits) -> Self {
         Self {
             id,
             writer,
+            limits,
             hold: Hold::Unowned,
             stores: Vec::new(),
             dirty: VecDeque::new(),
@@ -175,6 +202,11 @@ impl Shard {
             _ => Claim { epoch, session: 1 },
         };
         self.begin_claim(session, actions);
+    }
+
+    /// Who writes for it.
+    pub fn writer(&self) -> Writer {
+        self.writer
     }
 
     /// Which shard.
@@ -212,6 +244,16 @@ impl Shard {
         self.stores.iter().flatten().map(|store| store.len()).sum()
     }
 
+    /// Those that cannot be recovered, and why; up to `most`.
+    pub fn parked(&self, most: usize) -> Vec<(TypeIndex, EntityId, String)> {
+        let stores = self.stores.iter().enumerate().filter_map(|(at, store)| Some((at, store.as_ref()?)));
+        let parked = stores.flat_map(|(at, store)| {
+            let entity_type = TypeIndex(u16::try_from(at).unwrap_or(u16::MAX));
+            store.parked(most).into_iter().map(move |(id, reason)| (entity_type, id, reason))
+        });
+        parked.take(most).collect()
+    }
+
     /// How many entities cannot be recovered.
     pub fn parked_count(&self) -> usize {
         self.stores.iter().flatten().map(|store| store.parked_count()).sum()
@@ -221,14 +263,16 @@ impl Shard {
     pub fn deliver(
         &mut self,
         turn: &mut Turn,
-        registry: &Registry,
+        new_store: impl FnOnce() -> Box<dyn EntityStore>,
         delivery: Delivery<'_>,
         actions: &mut Vec<Action>,
     ) {
         let Delivery { entity_type, hash, id, message, caller, deadline } = delivery;
         match &self.hold {
             // The journal is away: what is begun now would pile up behind it and take effect who knows when.
-            Hold::Claiming { attempts: 1.., retry_at, .. } if matches!(message, Message::Command(_)) => {
+            Hold::Claiming { attempts: 1.., retry_at, .. }
+                if matches!(message, Message::Command(_) | Message::CommandIf(..)) =>
+            {
                 let retry_after =
                     retry_at.map_or(CLAIM_BACKOFF.min, |at| at.saturating_sub(turn.now.since_start));
                 let reason = "the shard cannot be claimed".to_owned();
@@ -249,7 +293,7 @@ impl Shard {
         if self.stores.len() <= at {
             self.stores.resize_with(at + 1, || None);
         }
-        let store = self.stores[at].get_or_insert_with(|| registry.new_store(entity_type));
+        let store = self.stores[at].get_or_insert_with(new_store);
         if let Some((slot, wants)) = store.deliver(turn, hash, id, message, caller, deadline) {
             self.note((entity_type, slot), wants, actions);
         }
@@ -300,8 +344,11 @@ impl Shard {
         };
         let error = match result {
             Ok(()) => {
-                for place in batch.places {
-                    self.with(place, actions, |store, slot| store.written(turn, slot));
+                let token = EventToken { claim, batch: number };
+                let mut places = batch.places;
+                places.dedup();
+                for place in places {
+                    self.with(place, actions, |store, slot| store.written(turn, slot, token));
                 }
                 return;
             }
@@ -320,12 +367,22 @@ impl Shard {
             WriteError::Rejected { writes, reason } => {
                 self.begin_claim(claim.again(), actions);
                 let failure = WriteFailure { outcome, reason };
-                for (at, place) in batch.places.into_iter().enumerate() {
-                    if writes.contains(&at) {
-                        self.with(place, actions, |store, slot| store.failed(turn, slot, &failure));
-                    } else {
-                        self.again.push((place, batch.writes[at].clone()));
+                // An entity fails whole, with what else it had in the batch. A store that names nobody would
+                // be asked the same for ever.
+                let mut named: Vec<Place> =
+                    writes.iter().filter_map(|at| batch.places.get(*at).copied()).collect();
+                if named.is_empty() {
+                    named.clone_from(&batch.places);
+                }
+                named.sort_unstable();
+                named.dedup();
+                for (place, write) in batch.places.iter().zip(batch.writes.iter()) {
+                    if named.binary_search(place).is_err() {
+                        self.again.push((*place, write.clone()));
                     }
+                }
+                for place in named {
+                    self.with(place, actions, |store, slot| store.failed(turn, slot, &failure));
                 }
             }
             WriteError::NotWritten(reason) | WriteError::Unknown(reason) => {
@@ -355,18 +412,77 @@ impl Shard {
         page: Result<EventPage, ReadError>,
         actions: &mut Vec<Action>,
     ) {
-        if life != self.life {
+        if !self.counts(turn, place, life, claim, actions) {
             return;
         }
+        // A server that lags behind names an older claim, and is asked again; a newer claim is the end.
+        if let Err(ReadError::Fenced { held: Some(held) }) = &page
+            && held.claim > claim
+        {
+            let words = format!("a read under claim {claim} was fenced by {held}");
+            return self.lose(turn, Lost::Fenced(words), Outcome::Unknown, actions);
+        }
+        self.with(place, actions, |store, slot| store.loaded(turn, slot, page));
+    }
+
+    /// The snapshot store has answered.
+    pub fn snapshot_loaded(
+        &mut self,
+        turn: &mut Turn,
+        place: Place,
+        life: u64,
+        claim: Claim,
+        loaded: Result<Option<Snapshot>, SnapshotError>,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.counts(turn, place, life, claim, actions) {
+            self.with(place, actions, |store, slot| store.snapshot_loaded(turn, slot, loaded));
+        }
+    }
+
+    /// Whether what an entity has read under a claim counts. If the shard was claimed again meanwhile, it
+    /// reads again: what was read may be what the doubt was about.
+    fn counts(
+        &mut self,
+        turn: &mut Turn,
+        place: Place,
+        life: u64,
+        claim: Claim,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         match self.hold {
-            Hold::Held { claim: ours, .. } if ours == claim => {
-                self.with(place, actions, |store, slot| store.loaded(turn, slot, page));
-            }
-            // Claimed again meanwhile: what was read may be what the doubt was about.
+            _ if life != self.life => false,
+            Hold::Held { claim: ours, .. } if ours == claim => true,
             Hold::Held { .. } | Hold::Claiming { .. } => {
                 self.with(place, actions, |store, slot| store.reload(turn, slot));
+                false
             }
-            Hold::Unowned | Hold::Lost { .. } => {}
+            Hold::Unowned | Hold::Lost { .. } => false,
+        }
+    }
+
+    /// What an entity wanted done has come to something.
+    pub fn called(
+        &mut self,
+        turn: &mut Turn,
+        place: Place,
+        life: u64,
+        ticket: Ticket,
+        called: Called,
+        actions: &mut Vec<Action>,
+    ) {
+        if life == self.life {
+            self.with(place, actions, |store, slot| store.called(turn, slot, ticket, called));
+        }
+    }
+
+    /// Hands an entity what ends a call that runs for it; dropped with the incarnation, or at once if
+    /// that is gone.
+    pub fn guard(&mut self, place: Place, life: u64, ticket: Ticket, guard: Box<dyn Any + Send>) {
+        if life == self.life
+            && let Some(store) = self.stores.get_mut(usize::from(place.0.0)).and_then(Option::as_mut)
+        {
+            store.guard(place.1, ticket, guard);
         }
     }
 
@@ -395,7 +511,7 @@ impl Shard {
         let Hold::Held { claim, ref mut next_batch } = self.hold else { return };
         if self.in_flight.is_none() && !(self.dirty.is_empty() && self.again.is_empty()) {
             let number = *next_batch;
-            let limits = turn.settings.journal;
+            let limits = self.limits;
             let mut builder = BatchBuilder::new(claim, number, turn.now, limits);
             let mut places = Vec::new();
             let mut writes = Vec::new();
@@ -414,9 +530,7 @@ impl Shard {
                 let Some(store) = self.stores[usize::from(place.0.0)].as_mut() else { continue };
                 let taken = builder.writes();
                 let more = store.collect(place.1, &mut builder);
-                if builder.writes() > taken {
-                    places.push(place);
-                }
+                places.extend(std::iter::repeat_n(place, builder.writes() - taken));
                 if more {
                     self.dirty.push_front(place);
                 }
@@ -432,17 +546,18 @@ impl Shard {
         }
         for place in std::mem::take(&mut self.loads) {
             let Some(store) = self.stores[usize::from(place.0.0)].as_mut() else { continue };
-            let Some(LoadRequest { persistence_id, from }) = store.begin_load(place.1) else { continue };
-            let read = ReadEvents {
-                shard: self.id,
-                persistence_id,
-                from,
-                to: SequenceNr(u64::MAX),
-                max_events: turn.settings.page_events,
-                max_bytes: turn.settings.page_bytes,
-                claim: Some(claim),
-            };
-            actions.push(Action::Read { place, life: self.life, read });
+            let (shard, life) = (self.id, self.life);
+            match store.begin_load(turn, place.1) {
+                None => {}
+                Some(Load::Snapshot { persistence_id, criteria }) => {
+                    actions.push(Action::LoadSnapshot { place, life, claim, persistence_id, criteria });
+                }
+                Some(Load::Events { persistence_id, from, to, max_events, max_bytes }) => {
+                    let claim = Some(claim);
+                    let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, claim };
+                    actions.push(Action::Read { place, life, read });
+                }
+            }
         }
     }
 
@@ -514,6 +629,13 @@ impl Shard {
         }
         if let Some(at) = wants.wake_at {
             actions.push(Action::Wake { at, place: Some(place) });
+        }
+        if wants.calls
+            && let Some(store) = self.stores[usize::from(place.0.0)].as_mut()
+        {
+            let life = self.life;
+            let calls = store.take_calls(place.1);
+            actions.extend(calls.into_iter().map(|calling| Action::Call { place, life, calling }));
         }
     }
 }

@@ -138,12 +138,13 @@ impl ReplySink for WaitingAll {
 }
 
 impl Future for AskAll {
-    type Output = Vec<Answer>;
+    /// In their order; all are there.
+    type Output = Vec<Option<Answer>>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Answer>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut all = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.missing == 0 {
-            return Poll::Ready(std::mem::take(&mut all.answers).into_iter().flatten().collect());
+            return Poll::Ready(std::mem::take(&mut all.answers));
         }
         remember(&mut all.waker, cx);
         Poll::Pending

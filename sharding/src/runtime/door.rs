@@ -6,7 +6,7 @@
 //! the clock, and takes over when there is more than one turn's work.
 //!
 //! Invariant: what was put in while the lane was held is seen by the holder, because the holder looks at the
-//! inbox again *after* letting go.
+//! inbox again *after* letting go. The lane's task never waits for the lock: whoever lets go wakes it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -24,6 +24,8 @@ pub(crate) struct Door {
     lane: Mutex<Lane>,
     /// Of the lane's task, while it waits.
     task: Mutex<Option<Waker>>,
+    /// The lane's task wants to go in. Who is there wakes it when leaving; nobody else goes in before.
+    wanted: AtomicBool,
     stopped: watch::Sender<Option<Stopped>>,
     /// A turn has panicked: what the lane holds cannot be trusted, and nobody runs it again.
     broken: AtomicBool,
@@ -35,6 +37,7 @@ impl Door {
             inbox: Inbox::new(capacity),
             lane: Mutex::new(lane),
             task: Mutex::new(None),
+            wanted: AtomicBool::new(false),
             stopped,
             broken: AtomicBool::new(false),
         }
@@ -54,9 +57,10 @@ impl Door {
         &self,
         mut requests: impl Iterator<Item = Request<&'a Address>>,
     ) -> Result<(), (Vec<Letter>, NotTaken)> {
-        let entered = self.enter().filter(|_| self.inbox.is_idle());
-        if let Some(mut lane) = entered {
-            self.run(|| lane.handle(requests.by_ref().take(LETTERS_A_TURN)));
+        if let Some(mut lane) = self.enter() {
+            if self.inbox.is_idle() {
+                self.run(|| lane.handle(requests.by_ref().take(LETTERS_A_TURN)));
+            }
             self.let_go(lane, false);
         }
         let mut letters: Vec<_> = requests.map(|request| Letter::Deliver(request.kept())).collect();
@@ -80,8 +84,11 @@ impl Door {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         // First, so that what is begun by others from here on wakes this task.
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-        // Held by senders for one turn at most, so this waits no longer than a turn takes.
-        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        // It does not wait for the lock: while an entity's code blocks a sender's thread, this one may be the
+        // only thread that drives the runtime's clock and sockets.
+        self.wanted.store(true, Ordering::Relaxed);
+        let Some(mut lane) = self.try_lane() else { return Poll::Pending };
+        self.wanted.store(false, Ordering::Relaxed);
         if self.broken.load(Ordering::Relaxed) {
             return Poll::Ready(());
         }
@@ -110,9 +117,15 @@ impl Door {
         if self.broken.load(Ordering::Relaxed) {
             return None;
         }
-        // Between putting into the inbox and looking at the lock, as its twin stands between letting go of the
-        // lock and looking at the inbox: so either this one finds the lane free, or its holder finds the inbox
-        // filled. A failed `try_lock` by itself orders nothing.
+        // As in `try_lane`: either this one sees that the task has gone in, or the task sees what was put in.
+        fence(Ordering::SeqCst);
+        if self.wanted.load(Ordering::Relaxed) { None } else { self.try_lane() }
+    }
+
+    fn try_lane(&self) -> Option<MutexGuard<'_, Lane>> {
+        // Between putting into the inbox (or wanting to go in) and looking at the lock, as its twin stands
+        // between letting go of the lock and looking at the inbox (or at who wants to go in): so either this
+        // one finds the lane free, or its holder finds that. A failed `try_lock` by itself orders nothing.
         fence(Ordering::SeqCst);
         match self.lane.try_lock() {
             Ok(lane) => Some(lane),
@@ -125,7 +138,7 @@ impl Door {
         let news = lane.take_news();
         drop(lane);
         fence(Ordering::SeqCst);
-        if news || more {
+        if news || more || self.wanted.load(Ordering::Relaxed) {
             self.wake();
         }
     }

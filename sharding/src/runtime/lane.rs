@@ -14,19 +14,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use abide_persistence::ShardId;
-use abide_persistence::engine::{Report, Turn};
+use abide_persistence::engine::{Call, Called, Calling, Report, Running, Ticket, Turn, panic_message};
 use abide_persistence::journal::{
-    Claim, ClaimError, Epoch, EventPage, Journal, Pending, ReadError, StoreError, WriteError, Writer,
+    Claim, ClaimError, Epoch, EventPage, Journal, Pending, ReadError, Snapshot, SnapshotCriteria,
+    SnapshotError, SnapshotStore, StoreError, WriteError, Writer,
 };
 use abide_persistence::model::{Answer, Failure};
+use abide_persistence::{EntityId, PersistenceId, ShardId};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::task::AbortHandle;
 
 use super::clock::Clock;
 use super::inbox::Inbox;
 use super::region::{Address, RegionConfig, Request, Stopped};
-use crate::engine::registry::Registry;
+use super::stores::Kinds;
+use super::watch::Watchers;
+use crate::engine::registry::TypeIndex;
 use crate::engine::shard::{Action, Delivery, Lost, Place, Shard};
 
 /// What comes to a lane.
@@ -35,6 +40,8 @@ pub(crate) enum Letter {
     Deliver(Request<Address>),
     /// Shards become this node's.
     Assign { shards: Vec<ShardId>, epoch: Epoch },
+    /// Somebody asks which entities are parked, up to so many.
+    ShowParked { most: usize, to: oneshot::Sender<Vec<(TypeIndex, EntityId, String)>> },
     /// Finish and end.
     Stop,
 }
@@ -55,11 +62,13 @@ pub(crate) struct LaneContext {
     pub(crate) config: RegionConfig,
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) kinds: Arc<Kinds>,
+    pub(crate) runtime: Handle,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) stats: Arc<LaneStats>,
+    pub(crate) watchers: Arc<Watchers>,
     pub(crate) stopped: watch::Sender<Option<Stopped>>,
+    pub(crate) running: Arc<Running>,
 }
 
 /// Letters taken at once. More would only delay the first of them.
@@ -71,14 +80,20 @@ const SWEEP_PARTS: u32 = 16;
 
 pub(crate) struct Lane {
     cx: LaneContext,
+    /// Each shard as often as there are journals, side by side: it is claimed and written at each alone.
+    /// The region computes the place in an address.
     shards: Vec<Shard>,
     /// Shards touched in this turn, each once.
     touched: Vec<usize>,
     is_touched: Vec<bool>,
     turn: Turn,
     actions: Vec<Action>,
-    store: FuturesUnordered<StoreCall>,
-    reads: FuturesUnordered<Pin<Box<dyn Future<Output = ReadDone> + Send>>>,
+    store: FuturesUnordered<Pending<StoreDone>>,
+    reads: FuturesUnordered<Pending<ReadDone>>,
+    /// Turns to recover of those that have just read: for their next page if they want one in this turn,
+    /// else for others.
+    turns: Vec<(usize, Place, OwnedSemaphorePermit)>,
+    calls: FuturesUnordered<Pending<CallDone>>,
     wakes: BinaryHeap<Reverse<(Duration, usize, Option<Place>)>>,
     evict_hand: usize,
     entities: usize,
@@ -94,23 +109,13 @@ pub(crate) struct Lane {
     timer_at: Duration,
     timer: Pin<Box<tokio::time::Sleep>>,
     answered: metrics::Counter,
+    answers_untold: u64,
     persisted: metrics::Counter,
     batches: metrics::Histogram,
     stopping: bool,
 }
 
-/// A claim or a batch at the journal; one future without a further box around it.
-struct StoreCall {
-    shard: usize,
-    claim: Claim,
-    call: Call,
-}
-
-enum Call {
-    Claim(Pending<Result<(), ClaimError>>),
-    Write { number: u64, events: usize, done: Pending<Result<(), WriteError>> },
-}
-
+/// What came of a claim or a batch at the journal.
 struct StoreDone {
     shard: usize,
     claim: Claim,
@@ -122,39 +127,54 @@ enum Done {
     Written { number: u64, events: usize, result: Result<(), WriteError> },
 }
 
-impl Future for StoreCall {
-    type Output = StoreDone;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StoreDone> {
-        let (shard, claim) = (self.shard, self.claim);
-        let result = match &mut self.call {
-            Call::Claim(done) => done.as_mut().poll(cx).map(Done::Claimed),
-            Call::Write { number, events, done } => done.as_mut().poll(cx).map(|result| Done::Written {
-                number: *number,
-                events: *events,
-                result,
-            }),
-        };
-        result.map(|result| StoreDone { shard, claim, result })
-    }
-}
-
 struct ReadDone {
     shard: usize,
     place: Place,
     life: u64,
     claim: Claim,
-    page: Result<EventPage, ReadError>,
-    /// Held until the page is applied.
+    read: Read,
+    /// Held until what was read is applied, and on to the next page.
     permit: Option<OwnedSemaphorePermit>,
+}
+
+enum Read {
+    Page(Result<EventPage, ReadError>),
+    Snapshot(Result<Option<Snapshot>, SnapshotError>),
+}
+
+struct CallDone {
+    shard: usize,
+    place: Place,
+    life: u64,
+    ticket: Ticket,
+    called: Called,
+}
+
+/// Ends a future of an entity, when the incarnation that waits for it does.
+struct EndsFuture(AbortHandle);
+
+impl Drop for EndsFuture {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Lane {
     pub(crate) fn new(cx: LaneContext) -> Self {
         let lanes = cx.config.lanes.get();
         let shards = cx.config.shards.all().filter(|shard| shard.0 as usize % lanes == cx.index);
-        let shards: Vec<Shard> = shards.map(|shard| Shard::new(shard, cx.writer)).collect();
-        let turn = Turn::new(cx.clock.now(), cx.config.entity);
+        let journals = &cx.kinds.journals;
+        let shards: Vec<Shard> = shards
+            .flat_map(|shard| {
+                journals.iter().enumerate().map(move |(at, journal)| {
+                    // Two names of one store must not take each other's claims for their own.
+                    let incarnation = cx.writer.incarnation ^ at as u128;
+                    Shard::new(shard, Writer { incarnation, ..cx.writer }, journal.limits())
+                })
+            })
+            .collect();
+        let mut turn = Turn::new(cx.clock.now());
+        turn.running = Arc::clone(&cx.running);
         let sweep_at = turn.now.since_start + SWEEP_EVERY;
         Self {
             is_touched: vec![false; shards.len()],
@@ -164,6 +184,8 @@ impl Lane {
             actions: Vec::new(),
             store: FuturesUnordered::new(),
             reads: FuturesUnordered::new(),
+            turns: Vec::new(),
+            calls: FuturesUnordered::new(),
             wakes: BinaryHeap::new(),
             evict_hand: 0,
             entities: 0,
@@ -175,6 +197,7 @@ impl Lane {
             timer_at: sweep_at,
             timer: Box::pin(tokio::time::sleep_until(cx.clock.instant(sweep_at).into())),
             answered: metrics::counter!("abide_answers_total"),
+            answers_untold: 0,
             persisted: metrics::counter!("abide_events_persisted_total"),
             batches: metrics::histogram!("abide_batch_events"),
             stopping: false,
@@ -213,12 +236,16 @@ impl Lane {
     /// writes are through.
     pub(crate) fn poll(&mut self, inbox: &Inbox<Letter>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            self.turn.now.since_start = self.cx.clock.since_start();
+            self.turn.now = self.cx.clock.now();
+            self.tell_answers();
             while let Some(done) = poll_next(&mut self.store, cx) {
                 self.stored(done);
             }
             while let Some(done) = poll_next(&mut self.reads, cx) {
                 self.page(done);
+            }
+            while let Some(done) = poll_next(&mut self.calls, cx) {
+                self.called(done);
             }
             self.wake_up();
             if self.sweep_at <= self.turn.now.since_start {
@@ -249,32 +276,42 @@ impl Lane {
 
     fn open(&mut self, letter: Letter) {
         match letter {
-            Letter::Deliver(Request { to, shard, message, caller, deadline }) => {
-                self.deliver(Request { to: &to, shard, message, caller, deadline });
+            Letter::Deliver(Request { to, at, message, caller, deadline }) => {
+                self.deliver(Request { to: &to, at, message, caller, deadline });
             }
             Letter::Assign { shards, epoch } => {
                 for shard in shards {
-                    let at = self.place(shard);
-                    self.shards[at].assign(&mut self.turn, epoch, &mut self.actions);
-                    self.act(at);
+                    for journal in 0..self.cx.kinds.journals.len() {
+                        let at = self.place(shard, journal);
+                        self.shards[at].assign(&mut self.turn, epoch, &mut self.actions);
+                        self.act(at);
+                    }
                 }
                 self.count_shards = true;
+            }
+            Letter::ShowParked { most, to } => {
+                // Who asked may have gone; then nobody misses the answer.
+                let _ = to.send(self.parked(most));
             }
             Letter::Stop => self.stopping = true,
         }
     }
 
     fn deliver(&mut self, request: Request<&Address>) {
-        let Request { to, shard, message, caller, deadline } = request;
+        let Request { to, at, message, caller, deadline } = request;
         if self.stopping {
             let refused = caller.map(|caller| (caller, Answer::failed(Failure::ShuttingDown)));
             return self.turn.answers.extend(refused);
         }
-        let at = self.place(shard);
+        let kind = self.cx.kinds.get(to.type_index);
         let id = &to.persistence_id().id;
         let delivery = Delivery { entity_type: to.type_index, hash: to.hash, id, message, caller, deadline };
-        self.shards[at].deliver(&mut self.turn, &self.cx.registry, delivery, &mut self.actions);
+        self.shards[at].deliver(&mut self.turn, || kind.new_store(), delivery, &mut self.actions);
         self.act(at);
+    }
+
+    fn parked(&self, most: usize) -> Vec<(TypeIndex, EntityId, String)> {
+        self.shards.iter().flat_map(|shard| shard.parked(most)).take(most).collect()
     }
 
     fn stored(&mut self, StoreDone { shard: at, claim, result }: StoreDone) {
@@ -293,7 +330,10 @@ impl Lane {
             }
             Done::Written { number, events, result } => {
                 match &result {
-                    Ok(()) => self.persisted.increment(events as u64),
+                    Ok(()) => {
+                        self.persisted.increment(events as u64);
+                        self.cx.watchers.stored(self.shards[at].id());
+                    }
                     Err(error) => {
                         metrics::counter!("abide_batches_failed_total").increment(1);
                         tracing::error!(claim = %claim, batch = number, %error, "a batch was not acknowledged");
@@ -306,9 +346,38 @@ impl Lane {
     }
 
     fn page(&mut self, done: ReadDone) {
-        let ReadDone { shard: at, place, life, claim, page, permit } = done;
-        self.shards[at].read(&mut self.turn, place, life, claim, page, &mut self.actions);
-        drop(permit);
+        let ReadDone { shard: at, place, life, claim, read, permit } = done;
+        let (turn, actions) = (&mut self.turn, &mut self.actions);
+        match read {
+            Read::Page(page) => self.shards[at].read(turn, place, life, claim, page, actions),
+            Read::Snapshot(loaded) => {
+                self.shards[at].snapshot_loaded(turn, place, life, claim, loaded, actions);
+            }
+        }
+        self.turns.extend(permit.map(|permit| (at, place, permit)));
+        self.act(at);
+    }
+
+    /// The turn to recover that an entity has already, or the wait for one.
+    fn turn_to_recover(
+        &mut self,
+        at: usize,
+        place: Place,
+    ) -> impl Future<Output = Result<OwnedSemaphorePermit, StoreError>> + Send + use<> {
+        let held = self.turns.iter().position(|(shard, of, _)| (*shard, *of) == (at, place));
+        let held = held.map(|held| self.turns.swap_remove(held).2);
+        let (permits, limit) = (Arc::clone(&self.cx.permits), self.cx.config.recovery_permit_timeout);
+        async move {
+            match held {
+                Some(permit) => Ok(permit),
+                None => permit(permits, limit).await,
+            }
+        }
+    }
+
+    fn called(&mut self, done: CallDone) {
+        let CallDone { shard: at, place, life, ticket, called } = done;
+        self.shards[at].called(&mut self.turn, place, life, ticket, called, &mut self.actions);
         self.act(at);
     }
 
@@ -333,6 +402,7 @@ impl Lane {
             self.act(at);
         }
         self.touched.clear();
+        self.turns.clear();
         self.entities += std::mem::take(&mut self.turn.created);
         if let Some(limit) = self.cx.config.max_active_entities {
             let share = limit.get().div_ceil(self.cx.config.lanes.get());
@@ -349,19 +419,29 @@ impl Lane {
         for (caller, answer) in self.turn.answers.drain(..) {
             caller.answer(answer);
         }
-        if answered > 0 {
-            self.answered.increment(answered);
-        }
+        self.answers_untold += answered;
         self.turn.reports.drain(..).for_each(report);
     }
 
+    /// The counter is one for all lanes: told with every answer, its line would travel with every answer.
+    fn tell_answers(&mut self) {
+        let untold = std::mem::take(&mut self.answers_untold);
+        if untold > 0 {
+            self.answered.increment(untold);
+        }
+    }
+
     fn tell_stats(&self) {
-        let count = |holds: fn(&Shard) -> bool| self.shards.iter().filter(|shard| holds(shard)).count();
         let stats = &self.cx.stats;
         if self.count_shards {
-            stats.shards_held.store(count(Shard::is_held), Ordering::Relaxed);
-            stats.shards_assigned.store(count(Shard::is_assigned), Ordering::Relaxed);
-            stats.shards_lost.store(count(Shard::is_lost), Ordering::Relaxed);
+            // A shard counts once, whatever the number of its journals.
+            let shards = || self.shards.chunks(self.cx.kinds.journals.len().max(1));
+            let held = shards().filter(|shard| shard.iter().all(Shard::is_held)).count();
+            let assigned = shards().filter(|shard| shard.iter().all(Shard::is_assigned)).count();
+            let lost = shards().filter(|shard| shard.iter().any(Shard::is_lost)).count();
+            stats.shards_held.store(held, Ordering::Relaxed);
+            stats.shards_assigned.store(assigned, Ordering::Relaxed);
+            stats.shards_lost.store(lost, Ordering::Relaxed);
         }
         stats.entities.store(self.entities, Ordering::Relaxed);
         stats.recoveries.store(self.reads.len(), Ordering::Relaxed);
@@ -376,40 +456,63 @@ impl Lane {
             return;
         }
         self.news = true;
-        for action in self.actions.drain(..) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
             match action {
                 Action::Claim(claim) => {
-                    let call = self.cx.journal.claim(self.shards[at].id(), claim, self.cx.writer);
-                    self.store.push(StoreCall { shard: at, claim, call: Call::Claim(call) });
+                    let (shard, writer) = (self.shards[at].id(), self.shards[at].writer());
+                    let call = self.journal(at).claim(shard, claim, writer);
+                    let limit = self.cx.config.journal_timeout;
+                    self.store.push(Box::pin(async move {
+                        let claimed = in_time(call, limit, NO_ANSWER, ClaimError::Failed).await;
+                        StoreDone { shard: at, claim, result: Done::Claimed(claimed) }
+                    }));
                 }
                 Action::Write(batch) => {
                     let (claim, number) = (batch.claim, batch.number);
                     let events = batch.events();
                     self.batches.record(events as f64);
-                    let done = self.cx.journal.write(batch);
-                    self.store.push(StoreCall {
-                        shard: at,
-                        claim,
-                        call: Call::Write { number, events, done },
-                    });
+                    let call = self.journal(at).write(batch);
+                    let limit = self.cx.config.journal_timeout;
+                    self.store.push(Box::pin(async move {
+                        let result = in_time(call, limit, NO_ANSWER, WriteError::Unknown).await;
+                        StoreDone { shard: at, claim, result: Done::Written { number, events, result } }
+                    }));
                 }
                 Action::Read { place, life, read } => {
-                    let (journal, permits) = (Arc::clone(&self.cx.journal), Arc::clone(&self.cx.permits));
+                    let (journal, permit) = (Arc::clone(self.journal(at)), self.turn_to_recover(at, place));
                     let config = self.cx.config;
                     self.reads.push(Box::pin(async move {
                         let claim = read.claim.unwrap_or(Claim { epoch: Epoch(0), session: 0 });
-                        let waited =
-                            tokio::time::timeout(config.recovery_permit_timeout, permits.acquire_owned());
-                        let (page, permit) = match waited.await {
-                            Ok(Ok(permit)) => {
-                                let read = journal.read(read);
-                                let page = tokio::time::timeout(config.recovery_event_timeout, read).await;
-                                let none = || Err(late("no events came", config.recovery_event_timeout));
-                                (page.unwrap_or_else(|_| none()), Some(permit))
+                        let (page, permit) = match permit.await {
+                            Ok(permit) => {
+                                let (limit, none) = (config.recovery_event_timeout, "no events came");
+                                let page = in_time(journal.read(read), limit, none, ReadError::Failed);
+                                (page.await, Some(permit))
                             }
-                            _ => (Err(late("no turn to recover came", config.recovery_permit_timeout)), None),
+                            Err(cause) => (Err(ReadError::Failed(cause)), None),
                         };
-                        ReadDone { shard: at, place, life, claim, page, permit }
+                        ReadDone { shard: at, place, life, claim, read: Read::Page(page), permit }
+                    }));
+                }
+                Action::LoadSnapshot { place, life, claim, persistence_id, criteria } => {
+                    let store = self.cx.kinds.get(place.0).snapshots.clone();
+                    let permit = self.turn_to_recover(at, place);
+                    let (config, id) = (self.cx.config, self.shards[at].id());
+                    self.reads.push(Box::pin(async move {
+                        let (loaded, permit) = match permit.await {
+                            Ok(permit) => {
+                                (load(store, id, persistence_id, criteria, &config).await, Some(permit))
+                            }
+                            Err(cause) => (Err(SnapshotError::Failed(cause)), None),
+                        };
+                        ReadDone { shard: at, place, life, claim, read: Read::Snapshot(loaded), permit }
+                    }));
+                }
+                Action::Call { place, life, calling: Calling { ticket, persistence_id, call } } => {
+                    let called = self.call(at, (place, life, ticket), persistence_id, call);
+                    self.calls.push(Box::pin(async move {
+                        CallDone { shard: at, place, life, ticket, called: called.await }
                     }));
                 }
                 Action::Wake { at: due, place } => self.wakes.push(Reverse((due, at, place))),
@@ -425,6 +528,63 @@ impl Lane {
                 }
             }
         }
+        self.actions = actions;
+    }
+
+    /// Does what an entity wants done.
+    fn call(
+        &mut self,
+        at: usize,
+        (place, life, ticket): (Place, u64, Ticket),
+        persistence_id: PersistenceId,
+        call: Call,
+    ) -> Pending<Called> {
+        let (config, shard) = (self.cx.config, self.shards[at].id());
+        let store = self.cx.kinds.get(place.0).snapshots.clone();
+        match call {
+            Call::Run(future) => {
+                let spawned = self.cx.runtime.spawn(future);
+                let ends = Box::new(EndsFuture(spawned.abort_handle()));
+                self.shards[at].guard(place, life, ticket, ends);
+                Box::pin(async move {
+                    Called::Ran(spawned.await.map_err(|error| match error.try_into_panic() {
+                        Ok(panic) => panic_message(panic.as_ref()),
+                        Err(error) => error.to_string(),
+                    }))
+                })
+            }
+            Call::Load(criteria) => Box::pin(async move {
+                Called::Loaded(load(store, shard, persistence_id, criteria, &config).await)
+            }),
+            Call::Save { snapshot, read_back } => Box::pin(async move {
+                let save = async {
+                    let store = store.ok_or_else(no_store)?;
+                    store.save(shard, persistence_id.clone(), snapshot.clone()).await?;
+                    if read_back {
+                        let criteria = SnapshotCriteria::exactly(snapshot.sequence_nr);
+                        let found =
+                            store.load(shard, persistence_id, criteria).await.map_err(StoreError::new)?;
+                        if found.as_ref() != Some(&snapshot) {
+                            return Err(StoreError::new("what was read back is not what was saved"));
+                        }
+                    }
+                    Ok(())
+                };
+                Called::Saved(in_time(save, config.recovery_event_timeout, SILENT, |cause| cause).await)
+            }),
+            Call::Delete(criteria) => Box::pin(async move {
+                let delete = async {
+                    let store = store.ok_or_else(no_store)?;
+                    store.delete(shard, persistence_id, criteria).await
+                };
+                Called::Deleted(in_time(delete, config.recovery_event_timeout, SILENT, |cause| cause).await)
+            }),
+        }
+    }
+
+    fn journal(&self, at: usize) -> &Arc<dyn Journal> {
+        let journals = &self.cx.kinds.journals;
+        &journals[at % journals.len()]
     }
 
     fn sweep(&mut self) {
@@ -466,10 +626,14 @@ impl Lane {
             self.open(letter);
         }
         self.finish_turn();
+        self.tell_answers();
+        // Whoever keeps the region keeps the lane: what runs for its entities must not go on until then.
+        self.calls.clear();
+        self.reads.clear();
     }
 
-    fn place(&self, shard: ShardId) -> usize {
-        shard.0 as usize / self.cx.config.lanes.get()
+    fn place(&self, shard: ShardId, journal: usize) -> usize {
+        shard.0 as usize / self.cx.config.lanes.get() * self.cx.kinds.journals.len() + journal
     }
 
     fn touch(&mut self, at: usize) {
@@ -488,8 +652,46 @@ fn poll_next<F: Future>(futures: &mut FuturesUnordered<F>, cx: &mut Context<'_>)
     }
 }
 
-fn late(what: &str, limit: Duration) -> ReadError {
-    ReadError::Failed(StoreError::new(format!("{what} within {limit:?}")))
+const NO_ANSWER: &str = "the journal did not answer";
+const SILENT: &str = "the snapshot store did not answer";
+
+/// Waits for a turn to recover.
+async fn permit(permits: Arc<Semaphore>, limit: Duration) -> Result<OwnedSemaphorePermit, StoreError> {
+    match tokio::time::timeout(limit, permits.acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(late("no turn to recover came", limit)),
+    }
+}
+
+async fn load(
+    store: Option<Arc<dyn SnapshotStore>>,
+    shard: ShardId,
+    persistence_id: PersistenceId,
+    criteria: SnapshotCriteria,
+    config: &RegionConfig,
+) -> Result<Option<Snapshot>, SnapshotError> {
+    let store = store.ok_or_else(no_store)?;
+    let load = store.load(shard, persistence_id, criteria);
+    in_time(load, config.recovery_event_timeout, "no snapshot came", SnapshotError::Failed).await
+}
+
+/// Waits for a store; says `what` did not come if it takes too long.
+async fn in_time<T, E>(
+    call: impl Future<Output = Result<T, E>>,
+    limit: Duration,
+    what: &str,
+    failed: impl FnOnce(StoreError) -> E,
+) -> Result<T, E> {
+    let done = tokio::time::timeout(limit, call).await;
+    done.unwrap_or_else(|_| Err(failed(late(what, limit))))
+}
+
+fn no_store() -> StoreError {
+    StoreError::new("this type has no snapshot store")
+}
+
+fn late(what: &str, limit: Duration) -> StoreError {
+    StoreError::new(format!("{what} within {limit:?}"))
 }
 
 fn report(what: Report) {
@@ -504,15 +706,27 @@ fn report(what: Report) {
         }
         Report::RecoveryFailed { id, reason, retry_in } => {
             metrics::counter!("abide_recoveries_failed_total").increment(1);
-            tracing::warn!(entity = %id, reason, ?retry_in, "the entity could not be recovered; it tries again");
+            tracing::error!(entity = %id, reason, ?retry_in, "the entity could not be recovered; it tries again");
         }
         Report::PersistFailed { id, sequence_nr, reason } => {
             metrics::counter!("abide_persist_failures_total").increment(1);
             tracing::error!(entity = %id, %sequence_nr, reason, "events were not acknowledged; the entity recovers");
         }
+        Report::SnapshotUnusable { id, reasons } => {
+            metrics::counter!("abide_snapshots_unusable_total").increment(reasons.len() as u64);
+            tracing::warn!(entity = %id, ?reasons, "the entity recovered without snapshots that it should have had");
+        }
+        Report::Unhandled { id, signal } => {
+            metrics::counter!("abide_signals_unhandled_total").increment(1);
+            tracing::warn!(entity = %id, ?signal, "something failed around the entity, and it does not handle that");
+        }
+        Report::DeadLetter { id } => {
+            metrics::counter!("abide_dead_letters_total").increment(1);
+            tracing::warn!(entity = %id, "the entity had no room for a command; it went to the dead letters");
+        }
         Report::EventRejected { id, reason } => {
             metrics::counter!("abide_events_rejected_total").increment(1);
-            tracing::warn!(entity = %id, reason, "an event was rejected; the entity goes on");
+            tracing::error!(entity = %id, reason, "an event was rejected; the entity goes on");
         }
         Report::ReplyWithoutCaller { id } => {
             metrics::counter!("abide_extra_replies_total").increment(1);

@@ -85,7 +85,7 @@ impl Region {
             (&entity.address, Message::Command(Body::Local(Box::new(command) as Box<dyn Any + Send>)), caller)
         }));
         drop(waiting);
-        all.await.into_iter().map(asked::<A>).collect()
+        all.await.into_iter().flatten().map(asked::<A>).collect()
     }
 }
 

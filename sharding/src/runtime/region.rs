@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use abide_persistence::engine::{Body, EntitySettings, Message};
-use abide_persistence::journal::{Epoch, Journal, Writer};
+use abide_persistence::engine::{Body, EntitySettings, Message, Running};
+use abide_persistence::journal::{Epoch, Writer};
 use abide_persistence::model::{Answer, Caller, Failure, Format, PersistentActor};
 use abide_persistence::{EntityId, EntityType, PersistenceId, PersistenceIdHash, ShardCount, ShardId};
-use tokio::sync::{Semaphore, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::ask::Ask;
@@ -19,6 +20,9 @@ use super::door::Door;
 use super::inbox::NotTaken;
 use super::lane::{Lane, LaneContext, LaneStats, Letter};
 use super::reference::EntityRef;
+use super::stores::{Kinds, Stores, UnknownStore};
+use super::watch::Watchers;
+use super::watchdog::Watchdog;
 use crate::engine::registry::{Registry, TypeIndex};
 
 /// How a region works.
@@ -40,8 +44,13 @@ pub struct RegionConfig {
     pub max_recoveries: NonZeroUsize,
     /// Longest wait for a turn to recover.
     pub recovery_permit_timeout: Duration,
-    /// Longest wait for a page of events.
+    /// Longest wait for the journal to answer a claim or a batch. A batch that is not answered by then is
+    /// unknown, and the next claim settles it.
+    pub journal_timeout: Duration,
+    /// Longest wait for a page of events, and for a snapshot store.
     pub recovery_event_timeout: Duration,
+    /// An entity's code that runs for longer is named in the log.
+    pub slow_handler: Duration,
 }
 
 /// An entity's name, with what follows from it computed once.
@@ -49,7 +58,18 @@ pub struct RegionConfig {
 pub struct Address {
     pub(crate) type_index: TypeIndex,
     pub(crate) hash: PersistenceIdHash,
+    route: Route,
     persistence_id: PersistenceId,
+}
+
+/// Where a region finds an entity. Computed once for each address: divisions are not free.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    /// The region that this holds for.
+    region: u32,
+    lane: u32,
+    /// The place in the lane; see [`Lane`].
+    at: u32,
 }
 
 impl Address {
@@ -69,7 +89,8 @@ impl fmt::Debug for Address {
 #[derive(Debug)]
 pub(crate) struct Request<A> {
     pub(crate) to: A,
-    pub(crate) shard: ShardId,
+    /// Its shard's place in the lane.
+    pub(crate) at: usize,
     pub(crate) message: Message<Body>,
     pub(crate) caller: Option<Caller>,
     pub(crate) deadline: Option<Duration>,
@@ -78,8 +99,8 @@ pub(crate) struct Request<A> {
 impl Request<&Address> {
     /// The same, to be left in an inbox.
     pub(crate) fn kept(self) -> Request<Address> {
-        let Self { to, shard, message, caller, deadline } = self;
-        Request { to: to.clone(), shard, message, caller, deadline }
+        let Self { to, at, message, caller, deadline } = self;
+        Request { to: to.clone(), at, message, caller, deadline }
     }
 }
 
@@ -113,12 +134,28 @@ pub struct RegionStatus {
     pub recoveries: usize,
 }
 
+/// An entity that cannot be recovered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedEntity {
+    /// Its type.
+    pub entity_type: EntityType,
+    /// Its id.
+    pub id: EntityId,
+    /// Why, in words for an operator.
+    pub reason: String,
+}
+
 /// Brings requests to entities. Cheap to clone.
 #[derive(Clone)]
 pub struct Region(Arc<Inner>);
 
 struct Inner {
+    /// Tells its addresses from those of other regions.
+    id: u32,
     registry: Arc<Registry>,
+    kinds: Arc<Kinds>,
+    _watchdog: Option<Watchdog>,
+    watchers: Arc<Watchers>,
     config: RegionConfig,
     clock: Clock,
     lanes: Vec<(Arc<Door>, Arc<LaneStats>)>,
@@ -134,17 +171,23 @@ impl fmt::Debug for Region {
 
 impl Region {
     /// Starts the lanes on the current runtime. No shard is owned yet; see [`assign`](Self::assign).
+    ///
+    /// # Errors
+    /// If a type asks for a store that is not among `stores`.
     pub fn start(
         registry: Arc<Registry>,
-        journal: Arc<dyn Journal>,
+        stores: impl Into<Stores>,
         writer: Writer,
         config: RegionConfig,
-    ) -> Self {
+    ) -> Result<Self, UnknownStore> {
+        let kinds = Arc::new(Kinds::bind(&registry, &stores.into(), config.entity)?);
         let clock = Clock::start();
         let (report, stopped) = watch::channel(None);
         let permits = Arc::new(Semaphore::new(config.max_recoveries.get()));
+        let watchers = Arc::new(Watchers::default());
         let mut lanes = Vec::new();
         let mut tasks = Vec::new();
+        let mut watched = Vec::new();
         for index in 0..config.lanes.get() {
             let stats = Arc::new(LaneStats::default());
             let lane = Lane::new(LaneContext {
@@ -152,10 +195,16 @@ impl Region {
                 config,
                 clock,
                 writer,
-                registry: Arc::clone(&registry),
-                journal: Arc::clone(&journal),
+                kinds: Arc::clone(&kinds),
+                runtime: Handle::current(),
+                running: {
+                    let running = Arc::<Running>::default();
+                    watched.push(Arc::clone(&running));
+                    running
+                },
                 permits: Arc::clone(&permits),
                 stats: Arc::clone(&stats),
+                watchers: Arc::clone(&watchers),
                 stopped: report.clone(),
             });
             let door = Arc::new(Door::new(lane, config.inbox_capacity, report.clone()));
@@ -164,7 +213,22 @@ impl Region {
             lanes.push((door, stats));
         }
         let tasks = Mutex::new(tasks);
-        Self(Arc::new(Inner { registry, config, clock, lanes, tasks, stopped }))
+        let watchdog = Watchdog::start(watched, config.slow_handler)
+            .inspect_err(|error| tracing::warn!(%error, "slow entities will not be named: no thread for it"))
+            .ok();
+        static REGIONS: AtomicU32 = AtomicU32::new(0);
+        Ok(Self(Arc::new(Inner {
+            id: REGIONS.fetch_add(1, Ordering::Relaxed),
+            registry,
+            kinds,
+            _watchdog: watchdog,
+            watchers,
+            config,
+            clock,
+            lanes,
+            tasks,
+            stopped,
+        })))
     }
 
     /// Gives shards to this node at an epoch. It claims them at the journal and serves them then.
@@ -185,7 +249,27 @@ impl Region {
     pub fn address(&self, entity_type: &str, id: EntityId) -> Result<Address, Failure> {
         let type_index = self.0.registry.find(entity_type).ok_or(Failure::UnknownType)?;
         let persistence_id = PersistenceId::new(self.0.registry.entity_type(type_index), id);
-        Ok(Address { type_index, hash: persistence_id.hash(), persistence_id })
+        let hash = persistence_id.hash();
+        Ok(Address { type_index, hash, route: self.route(type_index, hash), persistence_id })
+    }
+
+    fn route(&self, type_index: TypeIndex, hash: PersistenceIdHash) -> Route {
+        let Inner { id, config, kinds, lanes, .. } = &*self.0;
+        let shard = hash.shard(config.shards).0;
+        let lanes = lanes.len() as u32;
+        let journals = kinds.journals.len() as u32;
+        let journal = kinds.get(type_index).journal as u32;
+        Route { region: *id, lane: shard % lanes, at: shard / lanes * journals + journal }
+    }
+
+    /// Where to bring a request: the lane, and the place in it.
+    fn find(&self, to: &Address) -> (usize, usize) {
+        let mut route = to.route;
+        if route.region != self.0.id {
+            // An address of another region of this process, as after a restart in a test.
+            route = self.route(to.type_index, to.hash);
+        }
+        (route.lane as usize, route.at as usize)
     }
 
     /// A reference to an entity.
@@ -210,9 +294,9 @@ impl Region {
         caller: Option<Caller>,
         deadline: Option<Duration>,
     ) {
-        let shard = to.hash.shard(self.0.config.shards);
-        let request = Request { to, shard, message, caller, deadline };
-        self.bring(self.lane(shard), std::iter::once(request));
+        let (lane, at) = self.find(to);
+        let request = Request { to, at, message, caller, deadline };
+        self.bring(lane, std::iter::once(request));
     }
 
     /// Sends a request and waits for the answer, at most this long.
@@ -226,18 +310,17 @@ impl Region {
         }
     }
 
-    pub(crate) fn send_all<'a>(&self, requests: impl Iterator<Item = (&'a Address, Message<Body>, Caller)>) {
-        let mut by_lane: Vec<Vec<Request<&Address>>> = Vec::new();
-        by_lane.resize_with(self.0.lanes.len(), Vec::new);
+    pub(crate) fn send_all<'a>(
+        &self,
+        requests: impl ExactSizeIterator<Item = (&'a Address, Message<Body>, Caller)>,
+    ) {
+        // Twice a fair share, so that hardly any has to grow.
+        let room = 2 * requests.len().div_ceil(self.0.lanes.len());
+        let mut by_lane: Vec<Vec<Request<&Address>>> = Vec::with_capacity(self.0.lanes.len());
+        by_lane.resize_with(self.0.lanes.len(), || Vec::with_capacity(room));
         for (to, message, caller) in requests {
-            let shard = to.hash.shard(self.0.config.shards);
-            by_lane[self.lane(shard)].push(Request {
-                to,
-                shard,
-                message,
-                caller: Some(caller),
-                deadline: None,
-            });
+            let (lane, at) = self.find(to);
+            by_lane[lane].push(Request { to, at, message, caller: Some(caller), deadline: None });
         }
         for (lane, requests) in by_lane.into_iter().enumerate() {
             if !requests.is_empty() {
@@ -259,6 +342,34 @@ impl Region {
             status.requests_waiting += door.waiting();
         }
         status
+    }
+
+    /// The entities of this node that are parked, up to `most`; in no order that means anything.
+    ///
+    /// # Errors
+    /// [`Failure::NodeBusy`] if a lane has as much before its door as it may.
+    pub async fn parked(&self, most: usize) -> Result<Vec<ParkedEntity>, Failure> {
+        let mut parked = Vec::new();
+        for (door, _) in &self.0.lanes {
+            let room = most - parked.len();
+            if room == 0 {
+                break;
+            }
+            // Whoever asks again and again while a lane is held up must not fill its inbox.
+            if door.waiting() >= door.capacity() {
+                return Err(Failure::NodeBusy { capacity: door.capacity() });
+            }
+            let (to, shown) = oneshot::channel();
+            door.bring_always(Letter::ShowParked { most: room, to });
+            // A lane that has ended has no entities.
+            let shown = shown.await.unwrap_or_default().into_iter();
+            parked.extend(shown.map(|(entity_type, id, reason)| ParkedEntity {
+                entity_type: self.0.registry.entity_type(entity_type),
+                id,
+                reason,
+            }));
+        }
+        Ok(parked)
     }
 
     /// Ends when the region cannot go on by itself.
@@ -292,6 +403,22 @@ impl Region {
         if let Err((letters, why)) = door.bring(requests) {
             letters.into_iter().for_each(|letter| refuse(letter, &why, door.capacity()));
         }
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    pub(super) fn config(&self) -> &RegionConfig {
+        &self.0.config
+    }
+
+    pub(super) fn kinds(&self) -> &Kinds {
+        &self.0.kinds
+    }
+
+    pub(super) fn watchers(&self) -> &Arc<Watchers> {
+        &self.0.watchers
     }
 
     fn lane(&self, shard: ShardId) -> usize {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::stage::{Stage, said, say, say_async};
 use crate::engine::Report;
 use crate::model::Outcome;
+use crate::model::TypeOptions;
 
 #[test]
 fn an_unknown_outcome_stops_the_entity_and_it_recovers_what_is_stored() {
@@ -168,8 +169,7 @@ fn a_constructor_that_panics_answers_and_leaves_nothing() {
 
 #[test]
 fn a_full_stash_refuses_and_the_others_are_served() {
-    let mut stage = Stage::ready();
-    stage.turn.settings.stash_capacity = 4;
+    let mut stage = Stage::ready_with(TypeOptions { stash_capacity: Some(4), ..TypeOptions::default() });
     stage.tell(|_, ctx| say(ctx, "busy"));
     for tag in 1..=6 {
         stage.ask(tag, |_, ctx| ctx.reply("served".to_owned()));
@@ -288,8 +288,7 @@ fn a_failure_after_a_stored_event_of_the_same_command_is_unknown() {
 
 #[test]
 fn what_an_entity_has_begun_counts_against_its_bound() {
-    let mut stage = Stage::ready();
-    stage.turn.settings.stash_capacity = 4;
+    let mut stage = Stage::ready_with(TypeOptions { stash_capacity: Some(4), ..TypeOptions::default() });
     for tag in 1..=6 {
         stage.ask(tag, |_, ctx| say_async(ctx, "slow disk"));
     }
@@ -319,4 +318,28 @@ fn a_failure_that_is_told_to_an_innocent_entity_changes_nothing() {
     stage.failed(Outcome::Unknown);
     assert!(stage.turn.reports.is_empty() && stage.wants.wake_at.is_none());
     assert_eq!(stage.heard(), ["still here @1"]);
+}
+
+#[test]
+fn hooks_that_panic_are_reported_and_change_nothing() {
+    use super::stage::FAILING_HOOKS;
+    FAILING_HOOKS.set(true);
+    let mut stage = Stage::ready();
+    stage.ask(1, |_, ctx| say(ctx, "a"));
+    stage.flush();
+    stage.failed(Outcome::None);
+    assert_eq!(stage.heard(), ["1: failed (None): the journal failed: disk on fire"]);
+    let reports = std::mem::take(&mut stage.turn.reports);
+    assert!(
+        matches!(&reports[..], [Report::Panicked { what, .. }, Report::PersistFailed { .. }] if what.contains("hook")),
+        "{reports:?}"
+    );
+    stage.wait();
+    stage.begin_load();
+    stage.feed(Err(crate::journal::ReadError::Damaged("torn".to_owned())));
+    let reports = &stage.turn.reports;
+    assert!(
+        matches!(&reports[..], [Report::Panicked { .. }, Report::Parked { reason, .. }] if reason == "torn"),
+        "{reports:?}"
+    );
 }

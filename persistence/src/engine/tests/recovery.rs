@@ -3,29 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 
-use super::stage::{Scribe, Stage, say};
+use super::stage::{Scribe, Stage, say, with_past};
 use crate::SequenceNr;
 use crate::engine::EntityStore;
-use crate::envelope::StoredEvent;
+use crate::envelope::{BaseRecord, StoredEvent};
 use crate::journal::{EventPage, ReadError, StoreError};
 use crate::model::Outcome;
-
-fn with_past(id: &str, texts: &[&str]) -> Stage<Scribe> {
-    let mut stage = Stage::unborn(id);
-    for (at, text) in texts.iter().enumerate() {
-        let event = StoredEvent {
-            sequence_nr: at as u64 + 1,
-            payload: Bytes::from(format!("\"{text}\"")),
-            codec: crate::codec::JSON,
-            name: "said".to_owned(),
-            version: 1,
-            ..StoredEvent::default()
-        };
-        stage.journal.push(event);
-    }
-    stage
-}
 
 fn show(stage: &mut Stage<Scribe>, tag: u64) {
     stage.ask(tag, |this, ctx| ctx.reply(this.said.join(",")));
@@ -87,7 +72,8 @@ fn an_unknown_codec_parks_and_says_which() {
     stage.journal[0].codec = 77;
     show(&mut stage, 1);
     stage.recover();
-    assert!(stage.heard()[0].contains("no codec with number 77 is registered"));
+    let heard = stage.heard();
+    assert!(heard[0].contains("77"), "{heard:?}");
 }
 
 #[test]
@@ -123,17 +109,30 @@ fn a_gap_parks_instead_of_being_skipped() {
     let mut stage = with_past("y", &["a", "b"]);
     show(&mut stage, 1);
     stage.begin_load();
-    stage.feed(Ok(EventPage { events: Vec::new(), deleted_to: SequenceNr::ZERO, last: SequenceNr(2) }));
+    stage.feed(Ok(EventPage { last: SequenceNr(2), ..EventPage::default() }));
     assert!(stage.heard()[0].contains("events after 0 are missing, the stream ends with 2"));
 }
 
 #[test]
-fn deleted_events_that_no_snapshot_replaces_park() {
+fn events_deleted_for_a_snapshot_that_is_gone_park() {
     let mut stage = with_past("x", &["a"]);
     show(&mut stage, 1);
     stage.begin_load();
-    stage.feed(Ok(EventPage { events: Vec::new(), deleted_to: SequenceNr(5), last: SequenceNr(5) }));
-    assert!(stage.heard()[0].contains("events up to 5 were deleted and no snapshot replaces them"));
+    let record = BaseRecord { rests_on_snapshot: true, ..BaseRecord::default() }.encode_to_vec().into();
+    let (deleted_to, last) = (SequenceNr(5), SequenceNr(5));
+    stage.feed(Ok(EventPage { deleted_to, record, last, ..EventPage::default() }));
+    let parked = "events up to 5 were deleted because a snapshot contains what they said, but none was found";
+    assert!(stage.heard()[0].contains(parked));
+}
+
+#[test]
+fn events_deleted_for_good_leave_an_entity_that_goes_on_after_them() {
+    let mut stage = with_past("x", &[]);
+    stage.base = (SequenceNr(5), Bytes::new());
+    stage.ask(1, |_, ctx| say(ctx, "on"));
+    stage.recover();
+    assert_eq!(stage.settle(), [["on@6"]]);
+    assert_eq!(stage.heard(), ["1: on @6"]);
 }
 
 #[test]

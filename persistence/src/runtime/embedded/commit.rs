@@ -15,8 +15,8 @@ use tokio::sync::oneshot::Sender;
 use super::disk::{Disk, Fault, describe, own, span};
 use super::ends::StreamEnd;
 use super::layout::{
-    COMMITS_KEY, JOURNAL_KEY, RowKey, decode_snapshot, encode_meta, encode_snapshot, encode_token,
-    stream_key, token_key,
+    COMMITS_KEY, JOURNAL_KEY, RowKey, decode_snapshot, encode_meta, encode_snapshot, encode_token, id_key,
+    number_of, stream_key, stream_row, token_key,
 };
 use super::shared::Shared;
 use super::writer::{Books, Job};
@@ -46,6 +46,7 @@ pub(super) struct Commit<'a> {
     deleted: Vec<Slice>,
     streams: Rows,
     snapshots: Rows,
+    ids: Rows,
     meta: Rows,
     bytes: usize,
     tokens: HashMap<ShardId, Token>,
@@ -76,6 +77,7 @@ impl<'a> Commit<'a> {
             deleted: Vec::new(),
             streams: Rows::new(),
             snapshots: Rows::new(),
+            ids: Rows::new(),
             meta: Rows::new(),
             bytes: 0,
             tokens: HashMap::new(),
@@ -103,7 +105,7 @@ impl<'a> Commit<'a> {
             Job::Write(batch, to) => Answer::Write(to, self.write(&batch)),
             Job::ReplaceMeta(expected, new, to) => Answer::Meta(to, self.replace_meta(expected, new)),
             Job::SaveSnapshot(persistence_id, snapshot, to) => {
-                Answer::Snapshot(to, self.save_snapshot(persistence_id, &snapshot))
+                Answer::Snapshot(to, self.save_snapshot(persistence_id, snapshot))
             }
             Job::DeleteSnapshots(persistence_id, criteria, to) => {
                 Answer::Snapshot(to, self.delete_snapshots(persistence_id, criteria))
@@ -134,7 +136,7 @@ impl<'a> Commit<'a> {
             BatchVerdict::Write(token) => {
                 check_sizes(&batch.writes)?;
                 let before = self.move_ends(&batch.writes)?;
-                self.gather(&batch.writes, &before);
+                self.gather(batch.shard, &batch.writes, &before);
                 self.tokens.insert(batch.shard, token);
                 Ok(())
             }
@@ -179,17 +181,20 @@ impl<'a> Commit<'a> {
     }
 
     /// Turns admitted writes into rows.
-    fn gather(&mut self, writes: &[Write], before: &[StreamEnd]) {
+    fn gather(&mut self, shard: ShardId, writes: &[Write], before: &[StreamEnd]) {
         for (write, before) in writes.iter().zip(before) {
             let mut key = RowKey::new(write.persistence_id());
             match write {
-                Write::Append { first, events, .. } => {
+                Write::Append { persistence_id, first, events } => {
+                    if before.last == 0 && !events.is_empty() {
+                        self.ids.insert(id_key(shard, persistence_id), Some(Vec::new()));
+                    }
                     for (number, event) in (first.0..).zip(events) {
                         self.bytes += event.len();
                         self.events.push((Slice::from(key.at(number)), Slice::from(event.as_ref())));
                     }
                 }
-                Write::DeleteTo { persistence_id, to } => {
+                Write::DeleteTo { persistence_id, to, record } => {
                     let (from, to) = (before.deleted_to + 1, to.0.min(before.last));
                     if from > to {
                         continue;
@@ -201,7 +206,7 @@ impl<'a> Commit<'a> {
                             .retain(|(key, _)| !(from.as_slice()..=to.as_slice()).contains(&key.as_ref()));
                     }
                     self.deleted.extend((from..=to).map(|number| Slice::from(key.at(number))));
-                    self.streams.insert(stream_key(persistence_id), Some(to.to_be_bytes().to_vec()));
+                    self.streams.insert(stream_key(persistence_id), Some(stream_row(to, record)));
                 }
             }
         }
@@ -220,12 +225,9 @@ impl<'a> Commit<'a> {
         Ok(true)
     }
 
-    fn save_snapshot(
-        &mut self,
-        persistence_id: PersistenceId,
-        snapshot: &Snapshot,
-    ) -> Result<(), StoreError> {
-        let row = encode_snapshot(snapshot);
+    fn save_snapshot(&mut self, persistence_id: PersistenceId, snapshot: Snapshot) -> Result<(), StoreError> {
+        let number = snapshot.sequence_nr.0;
+        let row = encode_snapshot(&persistence_id, snapshot);
         if row.len() > MAX_SNAPSHOT_BYTES {
             let what = format!(
                 "a snapshot of {} bytes is more than the store takes ({MAX_SNAPSHOT_BYTES})",
@@ -234,7 +236,7 @@ impl<'a> Commit<'a> {
             return Err(StoreError(what));
         }
         self.bytes += row.len();
-        self.snapshots.insert(RowKey::new(&persistence_id).at(snapshot.sequence_nr.0).to_vec(), Some(row));
+        self.snapshots.insert(RowKey::new(&persistence_id).at(number).to_vec(), Some(row));
         self.saved.insert(persistence_id);
         Ok(())
     }
@@ -251,12 +253,13 @@ impl<'a> Commit<'a> {
         let (from, to) = span(&persistence_id, min, max);
         for row in self.view.range(&self.disk.snapshots, from..=to) {
             let (key, value) = row.into_inner().map_err(Fault::from)?;
-            // The time of one that this version cannot decode is unknown: it goes if any time is meant.
-            let matches = match decode_snapshot(own(&value)) {
-                Some(snapshot) => criteria.matches(snapshot.sequence_nr, snapshot.time_ms),
-                None => criteria.min_time_ms == 0 && criteria.max_time_ms == u64::MAX,
+            let number = SequenceNr(number_of(&key).unwrap_or_default());
+            // The time of a damaged one is unknown: it goes only if any time is meant.
+            let matches = || {
+                decode_snapshot(own(&value), &persistence_id, number)
+                    .is_ok_and(|snapshot| criteria.matches(number, snapshot.time_ms))
             };
-            if matches {
+            if criteria.any_time() || matches() {
                 self.snapshots.insert(key.to_vec(), None);
             }
         }
@@ -294,9 +297,10 @@ impl<'a> Commit<'a> {
             batch.remove(&self.disk.events, key);
         }
         self.meta.insert(COMMITS_KEY.to_vec(), Some(self.number.to_be_bytes().to_vec()));
-        let spaces: [(&Keyspace, &mut Rows); 3] = [
+        let spaces: [(&Keyspace, &mut Rows); 4] = [
             (&self.disk.streams, &mut self.streams),
             (&self.disk.snapshots, &mut self.snapshots),
+            (&self.disk.ids, &mut self.ids),
             (&self.disk.meta, &mut self.meta),
         ];
         for (keyspace, rows) in spaces {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, Readable, Snapshot as View};
 
 use super::ends::StreamEnd;
-use super::layout::{RowKey, number, number_of, stream_key};
+use super::layout::{RowKey, deletion, number_of, stream_key};
 use crate::ids::PersistenceId;
-use crate::journal::{ReadError, StoreError};
+use crate::journal::{ReadError, SnapshotError, StoreError};
 
 /// Fields are dropped in this order: the lock goes last.
 pub(super) struct Disk {
@@ -18,6 +18,7 @@ pub(super) struct Disk {
     pub(super) streams: Keyspace,
     pub(super) snapshots: Keyspace,
     pub(super) meta: Keyspace,
+    pub(super) ids: Keyspace,
     pub(super) db: Database,
     pub(super) _lock: File,
 }
@@ -56,6 +57,12 @@ impl From<Fault> for StoreError {
     }
 }
 
+impl From<Fault> for SnapshotError {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault.into())
+    }
+}
+
 /// Whether the engine says that its files are not what it wrote, rather than that it could not read them.
 pub(super) fn is_damage(cause: &fjall::Error) -> bool {
     match cause {
@@ -80,11 +87,15 @@ impl Disk {
         self.db.snapshot()
     }
 
-    /// Up to which number a stream's events were deleted.
-    pub(super) fn deleted_to(&self, view: &View, persistence_id: &PersistenceId) -> Result<u64, Fault> {
+    /// Up to which number a stream's events were deleted, and what their owner keeps in their place.
+    pub(super) fn deletion(
+        &self,
+        view: &View,
+        persistence_id: &PersistenceId,
+    ) -> Result<(u64, Bytes), Fault> {
         match view.get(&self.streams, stream_key(persistence_id))? {
-            None => Ok(0),
-            Some(value) => number(&value)
+            None => Ok((0, Bytes::new())),
+            Some(value) => deletion(&value)
                 .ok_or_else(|| Fault::Damaged(format!("the deletion mark of {persistence_id} is no number"))),
         }
     }
@@ -109,7 +120,7 @@ impl Disk {
         persistence_id: &PersistenceId,
         expected: Option<u64>,
     ) -> Result<StreamEnd, Fault> {
-        let deleted_to = self.deleted_to(view, persistence_id)?;
+        let (deleted_to, _) = self.deletion(view, persistence_id)?;
         let known = |last| Ok(StreamEnd { last, deleted_to, appended_in: 0 });
         if let Some(first) = expected.filter(|first| *first > 0) {
             let mut key = RowKey::new(persistence_id);

@@ -3,34 +3,80 @@
 //! The engine ends a file's replay at the first bytes that it cannot parse, cuts the file there, and goes
 //! on with the next file. At the very end of the log that is the torn tail of a commit. Anywhere else it
 //! would lose commits in the middle of history, with newer ones behind them, so that even the
-//! [mark](super::mark) sees nothing. Here such a break is found, read-only, and the store stays shut.
+//! [mark](super::mark) sees nothing. Here such a break is found, and the store stays shut.
+//!
+//! A torn tail is cut off here rather than by the engine. Its files are made longer than they are filled, so
+//! what was not written reads as zeros, and an entry that breaks off inside its head trips the engine's own
+//! assertions where they are compiled in: a commit that nobody was told of would keep the store shut.
 //!
 //! Not a check of contents: checksums are the engine's own, and it refuses where they do not hold. Knows
 //! the framing of fjall's format 3 (`journal/entry.rs` there); the dependency is held to one minor version.
 //!
 //! Invariant: whatever the engine itself replays whole passes.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, ErrorKind, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 4] = *b"FJL\x03";
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Says where history is broken, if it is.
-pub(super) fn find_break(dir: &Path) -> io::Result<Option<String>> {
+/// What a look at the files found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing, or what the engine itself must judge.
+    Whole,
+    /// A commit that was being written when the process or the machine died, the last one: nothing from here
+    /// on ends a commit.
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// Where that commit begins.
+        at: u64,
+    },
+    /// Commits come after a break.
+    Broken(String),
+}
+
+/// Looks for the first break, and for what comes after it.
+pub(super) fn look(dir: &Path) -> io::Result<Found> {
     let mut broken: Option<(PathBuf, u64)> = None;
     for path in journal_files(dir)? {
         let walk = walk(&path)?;
         if let (Some((path, at)), true) = (&broken, walk.batches > 0) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            return Ok(Some(format!(
+            return Ok(Found::Broken(format!(
                 "journal file {name} is damaged at byte {at}, and history goes on after it"
             )));
         }
         broken = broken.or(walk.broken_at.map(|at| (path, at)));
     }
-    Ok(None)
+    match broken {
+        Some((path, at)) if !ends_a_commit(&path, at)? => Ok(Found::Torn { path, at }),
+        _ => Ok(Found::Whole),
+    }
+}
+
+/// Cuts a torn commit off, as the engine would.
+pub(super) fn cut(path: &Path, at: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(at)?;
+    file.sync_all()
+}
+
+/// Whether the mark of a commit's end lies somewhere from `at` on.
+fn ends_a_commit(path: &Path, at: u64) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(at))?;
+    let mut last = [0; MAGIC.len()];
+    for byte in BufReader::with_capacity(BUFFER_BYTES, file).bytes() {
+        last.rotate_left(1);
+        last[MAGIC.len() - 1] = byte?;
+        if last == MAGIC {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Journal files by rising number.
@@ -164,22 +210,48 @@ mod tests {
     fn what_the_engine_wrote_is_whole() {
         let dir = two_journals();
         assert_eq!(walk(&dir.path().join("0.jnl")).expect("read"), Walk { batches: 3, broken_at: None });
-        assert_eq!(find_break(dir.path()).expect("read"), None);
+        assert_eq!(look(dir.path()).expect("read"), Found::Whole);
     }
 
     #[test]
     fn a_torn_end_of_the_last_file_is_no_break() {
         let dir = two_journals();
-        change(&dir, "1.jnl", |bytes| bytes.truncate(bytes.len() - 1_500));
-        assert_eq!(walk(&dir.path().join("1.jnl")).expect("read").batches, 2);
-        assert_eq!(find_break(dir.path()).expect("read"), None);
+        let whole = two_journals();
+        for torn in [1_001, 1_500, 15_000, 20_060] {
+            // Cut off, and never written where room was made for it.
+            for is_cut in [true, false] {
+                change(&dir, "1.jnl", |bytes| {
+                    *bytes = fs::read(whole.path().join("1.jnl")).expect("a journal");
+                    let (len, end) = (bytes.len(), bytes.len() - torn);
+                    bytes.truncate(end);
+                    bytes.resize(if is_cut { end } else { len }, 0);
+                });
+                let path = dir.path().join("1.jnl");
+                assert_eq!(walk(&path).expect("read").batches, 2);
+                let found = look(dir.path()).expect("read");
+                let Found::Torn { path: torn, at } = found else { panic!("{found:?}") };
+                assert_eq!(torn, path);
+                cut(&path, at).expect("cut");
+                assert_eq!(look(dir.path()).expect("read"), Found::Whole);
+                assert_eq!(walk(&path).expect("read"), Walk { batches: 2, broken_at: None });
+            }
+        }
+    }
+
+    #[test]
+    fn damage_before_the_end_of_a_commit_is_no_torn_end() {
+        let dir = two_journals();
+        change(&dir, "1.jnl", |bytes| bytes[13] ^= 0x40);
+        assert_eq!(walk(&dir.path().join("1.jnl")).expect("read").broken_at, Some(0));
+        assert_eq!(look(dir.path()).expect("read"), Found::Whole, "left to the engine, and to the mark");
     }
 
     #[test]
     fn a_break_with_history_after_it_is_found() {
         let dir = two_journals();
         change(&dir, "0.jnl", |bytes| bytes[13] ^= 0x40);
-        let found = find_break(dir.path()).expect("read").expect("a break");
+        let found = look(dir.path()).expect("read");
+        let Found::Broken(found) = found else { panic!("{found:?}") };
         assert!(found.contains("0.jnl is damaged at byte 0"), "{found}");
     }
 
@@ -188,6 +260,7 @@ mod tests {
         let dir = two_journals();
         change(&dir, "0.jnl", |bytes| bytes.truncate(bytes.len() - 1_500));
         change(&dir, "1.jnl", |bytes| bytes.fill(0));
-        assert_eq!(find_break(dir.path()).expect("read"), None);
+        let found = look(dir.path()).expect("read");
+        assert!(matches!(&found, Found::Torn { path, .. } if path.ends_with("0.jnl")), "{found:?}");
     }
 }

@@ -1,10 +1,13 @@
-//! Where each row of the embedded store lies, byte by byte. Frozen: `tests/fixtures/embedded-v1.txt` holds it.
+//! Where each row of the embedded store lies, byte by byte. Frozen: `tests/fixtures/embedded-v*.txt` hold it.
 //!
 //! ```text
 //! keyspace    key                                   value
 //! events      type|id 00 <sequence number, 8 BE>    the stored event
-//! streams     type|id                               <deleted up to, 8 BE>, only if events were deleted
-//! snapshots   type|id 00 <last event, 8 BE>         SnapshotRow
+//! streams     type|id                               <deleted up to, 8 BE> <the owner's record>, only if events
+//!                                                   were deleted
+//! snapshots   type|id 00 <last event, 8 BE>         the stored snapshot, or a SnapshotRow of before
+//! ids         <shard, 4 BE> type|id                 nothing, for each stream that ever had an event
+//! ids         ff complete                           nothing, once all streams are in `ids`
 //! meta        journal                               MetaRow
 //! meta        shard/<shard, 4 BE>                   TokenRow
 //! meta        commits                               <number of the last commit, 8 BE>
@@ -16,6 +19,7 @@
 use bytes::Bytes;
 use prost::Message;
 
+use crate::envelope::{SnapshotDamage, StoredSnapshot};
 use crate::ids::{PersistenceId, SequenceNr, ShardCount, ShardId};
 use crate::journal::{Claim, Epoch, JournalMeta, Snapshot, Token, Writer};
 
@@ -23,6 +27,8 @@ pub(super) const EVENTS: &str = "events";
 pub(super) const STREAMS: &str = "streams";
 pub(super) const SNAPSHOTS: &str = "snapshots";
 pub(super) const META: &str = "meta";
+/// Came after the other keyspaces; a journal without it gets it at its next start.
+pub(super) const IDS: &str = "ids";
 
 pub(super) const JOURNAL_KEY: &[u8] = b"journal";
 pub(super) const COMMITS_KEY: &[u8] = b"commits";
@@ -38,6 +44,13 @@ pub(super) const BATCH_OF_AN_EARLIER_PROCESS: u64 = u64::MAX;
 /// The key of a stream's row in `streams`.
 pub(super) fn stream_key(persistence_id: &PersistenceId) -> Vec<u8> {
     let mut key = Vec::with_capacity(persistence_id.byte_len());
+    persistence_id.write_to(&mut key);
+    key
+}
+
+/// The key of a stream's row in `ids`.
+pub(super) fn id_key(shard: ShardId, persistence_id: &PersistenceId) -> Vec<u8> {
+    let mut key = shard.0.to_be_bytes().to_vec();
     persistence_id.write_to(&mut key);
     key
 }
@@ -66,6 +79,17 @@ impl RowKey {
 /// The number at the end of a key in `events` or `snapshots`.
 pub(super) fn number_of(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|number| u64::from_be_bytes(*number))
+}
+
+/// The row of a stream whose events up to `deleted_to` were deleted.
+pub(super) fn stream_row(deleted_to: u64, record: &[u8]) -> Vec<u8> {
+    [&deleted_to.to_be_bytes(), record].concat()
+}
+
+/// Reads a stream's row back: up to where its events were deleted, and the owner's record.
+pub(super) fn deletion(value: &[u8]) -> Option<(u64, Bytes)> {
+    let (number, record) = value.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), Bytes::copy_from_slice(record)))
 }
 
 /// A value that is a number.
@@ -156,7 +180,8 @@ pub(super) fn decode_meta(value: &[u8]) -> Option<JournalMeta> {
     })
 }
 
-/// A snapshot; the number that it ends with is in the key too.
+/// A snapshot as it was written before [`StoredSnapshot`]; still read. The number that it ends with is in the
+/// key too. It has no checksum and no name.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 struct SnapshotRow {
     #[prost(uint64, tag = "1")]
@@ -179,29 +204,31 @@ struct SnapshotRow {
     records: Bytes,
 }
 
-pub(super) fn encode_snapshot(snapshot: &Snapshot) -> Vec<u8> {
-    let row = SnapshotRow {
-        sequence_nr: snapshot.sequence_nr.0,
-        epoch: snapshot.claim.epoch.0,
-        session: snapshot.claim.session,
-        batch: snapshot.batch,
-        time_ms: snapshot.time_ms,
-        codec: snapshot.codec,
-        version: snapshot.version,
-        payload: snapshot.payload.clone(),
-        records: snapshot.records.clone(),
-    };
-    row.encode_to_vec()
+pub(super) fn encode_snapshot(persistence_id: &PersistenceId, snapshot: Snapshot) -> Vec<u8> {
+    StoredSnapshot::new(persistence_id, snapshot).to_vec()
 }
 
-pub(super) fn decode_snapshot(value: Bytes) -> Option<Snapshot> {
-    let row = SnapshotRow::decode(value).ok()?;
-    Some(Snapshot {
-        sequence_nr: SequenceNr(row.sequence_nr),
+/// The snapshot in the row of an entity and a number, or what is wrong with it.
+pub(super) fn decode_snapshot(
+    value: Bytes,
+    persistence_id: &PersistenceId,
+    sequence_nr: SequenceNr,
+) -> Result<Snapshot, SnapshotDamage> {
+    // No row of before begins like a stored snapshot: its first field is the number.
+    if StoredSnapshot::begins(&value) {
+        return StoredSnapshot::open(value, persistence_id, sequence_nr);
+    }
+    let row = SnapshotRow::decode(value).map_err(|_| SnapshotDamage::NoSnapshot)?;
+    if row.sequence_nr != sequence_nr.0 {
+        return Err(SnapshotDamage::NoSnapshot);
+    }
+    Ok(Snapshot {
+        sequence_nr,
         claim: Claim { epoch: Epoch(row.epoch), session: row.session },
         batch: row.batch,
         time_ms: row.time_ms,
         codec: row.codec,
+        name: Snapshot::DEFAULT_NAME.to_owned(),
         version: row.version,
         payload: row.payload,
         records: row.records,

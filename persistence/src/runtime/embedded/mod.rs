@@ -26,11 +26,11 @@
 mod commit;
 mod disk;
 mod ends;
+mod ids;
 mod journal_files;
 mod layout;
 mod mark;
 mod open;
-mod queue;
 mod reader;
 mod shared;
 mod writer;
@@ -46,12 +46,12 @@ pub use open::OpenError;
 
 use crate::ids::{PersistenceId, ShardId};
 use crate::journal::{
-    Batch, Claim, ClaimError, EventPage, Journal, JournalLimits, JournalMeta, Pending, ReadError, ReadEvents,
-    Snapshot, SnapshotCriteria, SnapshotStore, StoreError, WriteError, Writer,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, ListIds, Pending,
+    ReadError, ReadEvents, Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore, StoreError, WriteError,
+    Writer,
 };
 use disk::Disk;
 use ends::Ends;
-use queue::Refused;
 use reader::Question;
 use shared::Shared;
 use writer::{Books, Job};
@@ -157,12 +157,6 @@ impl EmbeddedStore {
     }
 }
 
-impl From<Refused> for StoreError {
-    fn from(refused: Refused) -> Self {
-        Self::new(refused)
-    }
-}
-
 fn thread_ended() -> StoreError {
     StoreError("the store's thread ended before it answered".to_owned())
 }
@@ -207,6 +201,10 @@ impl Journal for EmbeddedStore {
         self.ask(|to| Question::Events(read, to), |cause| Err(ReadError::Failed(cause)))
     }
 
+    fn persistence_ids(&self, query: ListIds) -> Pending<Result<IdPage, ReadError>> {
+        self.ask(|to| Question::Ids(query, to), |cause| Err(ReadError::Failed(cause)))
+    }
+
     fn health(&self) -> Pending<Result<(), StoreError>> {
         self.ask(Question::Health, Err)
     }
@@ -238,8 +236,8 @@ impl SnapshotStore for EmbeddedStore {
         _shard: ShardId,
         persistence_id: PersistenceId,
         criteria: SnapshotCriteria,
-    ) -> Pending<Result<Option<Snapshot>, StoreError>> {
-        self.ask(|to| Question::Snapshot(persistence_id, criteria, to), Err)
+    ) -> Pending<Result<Option<Snapshot>, SnapshotError>> {
+        self.ask(|to| Question::Snapshot(persistence_id, criteria, to), |cause| Err(cause.into()))
     }
 
     fn delete(

@@ -18,9 +18,11 @@ use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
-use super::disk::{Disk, describe, is_damage};
+use super::disk::{Disk, Fault, describe, is_damage};
+use super::ids;
+use super::journal_files::Found;
 use super::layout::{
-    COMMITS_KEY, EVENTS, META, SHARD_PREFIX, SNAPSHOTS, STREAMS, decode_token, number, shard_of,
+    COMMITS_KEY, EVENTS, IDS, META, SHARD_PREFIX, SNAPSHOTS, STREAMS, decode_token, number, shard_of,
 };
 use super::mark::{self, Mark};
 use super::{EmbeddedOptions, journal_files};
@@ -39,7 +41,8 @@ const OTHER_MEMTABLE_BYTES: u64 = 8 << 20;
 /// Journal files beyond this are emptied into tables; bounds the time of a start.
 const MAX_JOURNAL_BYTES: u64 = 192 << 20;
 
-/// Why an embedded store was not opened. Nothing was changed, whatever the variant.
+/// Why an embedded store was not opened. Whatever the variant, nothing was changed, but for a commit that was
+/// torn by a crash and is cut off.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process works on it.
@@ -126,9 +129,10 @@ pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Opened, Open
     let lock = opening.marker()?;
     opening.database_is_there()?;
     let database = dir.join(DATABASE);
-    let broken = journal_files::find_break(&database).map_err(|cause| opening.io(cause))?;
-    if let Some(what) = broken {
-        return Err(opening.damaged(what));
+    match journal_files::look(&database).map_err(|cause| opening.io(cause))? {
+        Found::Whole => {}
+        Found::Torn { path, at } => journal_files::cut(&path, at).map_err(|cause| opening.io(cause))?,
+        Found::Broken(what) => return Err(opening.damaged(what)),
     }
     let db = opening.engine(&database)?;
     let disk = opening.disk(db, lock)?;
@@ -138,7 +142,10 @@ pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Opened, Open
         Some(acknowledged) if acknowledged > commits => {
             Err(OpenError::BehindMark { path: dir.to_owned(), acknowledged, found: commits })
         }
-        _ => Ok(Opened { tokens: opening.tokens(&disk)?, disk, commits, mark }),
+        _ => {
+            ids::complete(&disk).map_err(|fault| opening.fault(fault))?;
+            Ok(Opened { tokens: opening.tokens(&disk)?, disk, commits, mark })
+        }
     }
 }
 
@@ -210,7 +217,7 @@ impl Opening<'_> {
             fs::remove_dir_all(&creating).map_err(|cause| self.io(cause))?;
         }
         let db = self.engine(&creating)?;
-        for name in [EVENTS, STREAMS, SNAPSHOTS, META] {
+        for name in [EVENTS, STREAMS, SNAPSHOTS, META, IDS] {
             db.keyspace(name, || keyspace_options(name)).map_err(|cause| self.engine_error(cause))?;
         }
         db.persist(PersistMode::SyncAll).map_err(|cause| self.engine_error(cause))?;
@@ -243,6 +250,7 @@ impl Opening<'_> {
             streams: keyspace(STREAMS)?,
             snapshots: keyspace(SNAPSHOTS)?,
             meta: keyspace(META)?,
+            ids: db.keyspace(IDS, || keyspace_options(IDS)).map_err(|cause| self.engine_error(cause))?,
             db,
             _lock: lock,
         })
@@ -264,6 +272,13 @@ impl Opening<'_> {
             token.ok_or_else(|| self.damaged("the claim of a shard is unreadable".to_owned()))
         };
         disk.view().prefix(&disk.meta, SHARD_PREFIX).map(row).collect()
+    }
+
+    fn fault(&self, fault: Fault) -> OpenError {
+        match fault {
+            Fault::Engine(cause) => self.engine_error(cause),
+            Fault::Damaged(what) => self.damaged(what),
+        }
     }
 
     fn damaged(&self, what: String) -> OpenError {

@@ -5,21 +5,25 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fjall::{PersistMode, Readable, Snapshot as View};
 use tokio::sync::oneshot::Sender;
 
 use super::disk::{Disk, Fault, describe, own, span};
+use super::ids;
 use super::layout::{JOURNAL_KEY, RowKey, decode_meta, decode_snapshot, event_number, number_of};
 use super::shared::Shared;
 use crate::ids::{PersistenceId, SequenceNr};
 use crate::journal::{
-    EventPage, JournalMeta, ReadError, ReadEvents, Snapshot, SnapshotCriteria, StoreError, fence,
+    EventPage, IdPage, JournalMeta, ListIds, ReadError, ReadEvents, Snapshot, SnapshotCriteria,
+    SnapshotError, StoreError, fence,
 };
 
 /// A question, and where its answer goes.
 pub(super) enum Question {
     Events(ReadEvents, Sender<Result<EventPage, ReadError>>),
-    Snapshot(PersistenceId, SnapshotCriteria, Sender<Result<Option<Snapshot>, StoreError>>),
+    Ids(ListIds, Sender<Result<IdPage, ReadError>>),
+    Snapshot(PersistenceId, SnapshotCriteria, Sender<Result<Option<Snapshot>, SnapshotError>>),
     Meta(Sender<Result<Option<JournalMeta>, StoreError>>),
     Health(Sender<Result<(), StoreError>>),
 }
@@ -36,8 +40,9 @@ pub(super) fn run(disk: &Disk, shared: &Arc<Shared>) {
 fn answer(disk: &Disk, shared: &Shared, question: Question) {
     match question {
         Question::Events(read, to) => drop(to.send(page(disk, shared, &read))),
+        Question::Ids(query, to) => drop(to.send(ids::page(disk, &query).map_err(ReadError::from))),
         Question::Snapshot(persistence_id, criteria, to) => {
-            drop(to.send(newest_snapshot(disk, &persistence_id, criteria).map_err(StoreError::from)));
+            drop(to.send(newest_snapshot(disk, &persistence_id, criteria)));
         }
         Question::Meta(to) => drop(to.send(meta(disk, &disk.view()).map_err(StoreError::from))),
         Question::Health(to) => drop(to.send(health(disk, shared))),
@@ -60,9 +65,9 @@ fn read_page(disk: &Disk, read: &ReadEvents) -> Result<EventPage, Fault> {
     let persistence_id = &read.persistence_id;
     // Most entities that are asked for the first time have no events. A look-up of the first one costs an
     // eighth of a scan that finds nothing, and its presence says that nothing was deleted.
-    let mut deleted_to = 0;
+    let (mut deleted_to, mut record) = (0, Bytes::new());
     if !view.contains_key(&disk.events, RowKey::new(persistence_id).at(1))? {
-        deleted_to = disk.deleted_to(&view, persistence_id)?;
+        (deleted_to, record) = disk.deletion(&view, persistence_id)?;
         if deleted_to == 0 {
             return Ok(EventPage::default());
         }
@@ -96,7 +101,7 @@ fn read_page(disk: &Disk, read: &ReadEvents) -> Result<EventPage, Fault> {
     if !stopped && next <= last.min(read.to.0) {
         return Err(missing(persistence_id, next));
     }
-    Ok(EventPage { events, deleted_to: SequenceNr(deleted_to), last: SequenceNr(last) })
+    Ok(EventPage { events, deleted_to: SequenceNr(deleted_to), record, last: SequenceNr(last) })
 }
 
 fn missing(persistence_id: &PersistenceId, number: u64) -> Fault {
@@ -107,17 +112,19 @@ fn newest_snapshot(
     disk: &Disk,
     persistence_id: &PersistenceId,
     criteria: SnapshotCriteria,
-) -> Result<Option<Snapshot>, Fault> {
+) -> Result<Option<Snapshot>, SnapshotError> {
     if criteria.min_sequence_nr > criteria.max_sequence_nr {
         return Ok(None);
     }
     let view = disk.view();
     let (from, to) = span(persistence_id, criteria.min_sequence_nr.0, criteria.max_sequence_nr.0);
     for row in view.range(&disk.snapshots, from..=to).rev() {
-        // One that this version cannot decode is as good as none: it is only a cache, an older one will do.
-        let Some(snapshot) = decode_snapshot(own(&row.value()?)) else { continue };
-        if criteria.matches(snapshot.sequence_nr, snapshot.time_ms) {
-            return Ok(Some(snapshot));
+        let (key, value) = row.into_inner().map_err(Fault::from)?;
+        let sequence_nr = SequenceNr(number_of(&key).unwrap_or_default());
+        match decode_snapshot(own(&value), persistence_id, sequence_nr) {
+            Ok(snapshot) if criteria.matches(sequence_nr, snapshot.time_ms) => return Ok(Some(snapshot)),
+            Ok(_) => {}
+            Err(damage) => return Err(SnapshotError::Damaged { sequence_nr, reason: damage.to_string() }),
         }
     }
     Ok(None)

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::queue::Queue;
 use super::reader::Question;
 use super::writer::Job;
 use crate::ids::ShardId;
 use crate::journal::{StoreError, Token};
+use crate::runtime::queue::Queue;
 
 pub(super) struct Shared {
     pub(super) jobs: Queue<Job>,

@@ -7,22 +7,22 @@
 mod control;
 mod snapshots;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
-
-pub use control::{Call, Fault, MemoryControl};
+pub use control::MemoryControl;
 pub use snapshots::MemorySnapshots;
 
-use crate::ids::{PersistenceId, SequenceNr, ShardId};
+use crate::ids::{EntityId, PersistenceId, SequenceNr, ShardId};
 use crate::journal::fence::{BatchVerdict, ClaimVerdict, judge_batch, judge_claim, may_decide};
 use crate::journal::{
-    Batch, Claim, ClaimError, EventPage, Journal, JournalLimits, JournalMeta, Pending, ReadError, ReadEvents,
-    StoreError, Token, Write, WriteError, Writer,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, ListIds, Pending,
+    ReadError, ReadEvents, StoreError, Token, Write, WriteError, Writer,
 };
+use crate::runtime::faulty::{FaultControl, Faulty};
 
 const LIMITS: JournalLimits = JournalLimits {
     max_event_bytes: 16 << 20,
@@ -33,8 +33,13 @@ const LIMITS: JournalLimits = JournalLimits {
 
 /// A journal in memory; shared by its clones.
 pub struct MemoryJournal {
+    faulty: Faulty<Connection>,
+}
+
+/// The store as one of its users sees it, without faults.
+struct Connection {
     shared: Arc<Mutex<State>>,
-    closed: Arc<AtomicBool>,
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -42,12 +47,14 @@ struct State {
     meta: Option<JournalMeta>,
     tokens: HashMap<ShardId, Token>,
     streams: BTreeMap<PersistenceId, Stream>,
-    breakage: control::Breakage,
+    /// Who has ever stored an event, by shard and type.
+    ids: BTreeMap<(ShardId, &'static str), BTreeSet<EntityId>>,
 }
 
 #[derive(Clone, Default)]
 struct Stream {
     deleted_to: u64,
+    record: Bytes,
     /// From `deleted_to + 1` on.
     events: VecDeque<Bytes>,
 }
@@ -61,44 +68,33 @@ impl Stream {
 impl MemoryJournal {
     /// An empty one.
     pub fn new() -> Self {
-        Self { shared: Arc::default(), closed: Arc::default() }
+        Self::connect(Arc::default(), FaultControl::new(0))
+    }
+
+    fn connect(shared: Arc<Mutex<State>>, faults: FaultControl) -> Self {
+        let connection = Connection { shared, closed: AtomicBool::new(false) };
+        Self { faulty: Faulty::controlled(Arc::new(connection), faults) }
     }
 
     /// The handle by which a test breaks it, holds it up, and looks inside.
     pub fn control(&self) -> MemoryControl {
-        MemoryControl::new(self.shared.clone())
+        MemoryControl::new(self.faulty.control().clone(), self.faulty.store().shared.clone())
     }
+}
 
-    /// The store, unless this connection is closed or the store is down or told to refuse.
-    fn call(&self, call: Call) -> Result<(MutexGuard<'_, State>, Option<Fault>), StoreError> {
+impl Connection {
+    /// The store, unless this connection is closed.
+    fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError("the journal is closed".to_owned()));
         }
-        let mut state = lock(&self.shared);
-        let fault = state.breakage.next(call)?;
-        Ok((state, fault))
+        Ok(lock(&self.shared))
     }
 }
 
 fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
     // A test that fails with the lock held must not fail the others' clean-up too.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn lost() -> StoreError {
-    StoreError("no answer from the journal".to_owned())
-}
-
-/// Does it, if the fault lets it come to that; `None` if the answer is lost.
-fn under<T>(fault: Option<Fault>, act: impl FnOnce() -> T) -> Option<T> {
-    match fault {
-        None => Some(act()),
-        Some(Fault::AnswerLost) => {
-            act();
-            None
-        }
-        Some(Fault::RequestLost | Fault::Refused) => None,
-    }
 }
 
 impl State {
@@ -120,6 +116,7 @@ impl State {
             BatchVerdict::Write(token) => {
                 self.check_ends(&batch.writes)?;
                 for write in batch.writes.iter() {
+                    self.note_id(batch.shard, write);
                     apply(write, self.streams.entry(write.persistence_id().clone()).or_default());
                 }
                 self.tokens.insert(batch.shard, token);
@@ -149,11 +146,22 @@ impl State {
         Ok(())
     }
 
-    fn write_under(&mut self, fault: Option<Fault>, batch: &Batch) -> Result<(), WriteError> {
-        if fault == Some(Fault::Refused) {
-            return Err(WriteError::NotWritten(StoreError("refused on purpose".to_owned())));
+    fn note_id(&mut self, shard: ShardId, write: &Write) {
+        if let Write::Append { persistence_id: PersistenceId { entity_type, id }, events, .. } = write
+            && !events.is_empty()
+        {
+            self.ids.entry((shard, entity_type.as_str())).or_default().insert(id.clone());
         }
-        under(fault, || self.write(batch)).unwrap_or_else(|| Err(WriteError::Unknown(lost())))
+    }
+
+    fn list(&self, query: &ListIds) -> IdPage {
+        let Some(ids) = self.ids.get(&(query.shard, query.entity_type.as_str())) else {
+            return IdPage::default();
+        };
+        let after = query.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut above = ids.range((after, Bound::Unbounded));
+        let ids = above.by_ref().take(query.limit).cloned().collect();
+        IdPage { ids, more: above.next().is_some() }
     }
 
     fn read(&self, read: &ReadEvents) -> Result<EventPage, ReadError> {
@@ -167,6 +175,7 @@ impl State {
         let mut page = EventPage {
             events: Vec::new(),
             deleted_to: SequenceNr(stream.deleted_to),
+            record: stream.record.clone(),
             last: SequenceNr(stream.last()),
         };
         let first = read.from.0.max(stream.deleted_to + 1);
@@ -187,10 +196,13 @@ impl State {
 fn apply(write: &Write, stream: &mut Stream) {
     match write {
         Write::Append { events, .. } => stream.events.extend(events.iter().cloned()),
-        Write::DeleteTo { to, .. } => {
+        Write::DeleteTo { to, record, .. } => {
             let gone = to.0.min(stream.last()).saturating_sub(stream.deleted_to);
-            stream.events.drain(..gone as usize);
-            stream.deleted_to += gone;
+            if gone > 0 {
+                stream.events.drain(..gone as usize);
+                stream.deleted_to += gone;
+                stream.record = record.clone();
+            }
         }
     }
 }
@@ -199,7 +211,7 @@ fn ready<T: Send + 'static>(answer: T) -> Pending<T> {
     Box::pin(std::future::ready(answer))
 }
 
-impl Journal for MemoryJournal {
+impl Journal for Connection {
     fn limits(&self) -> JournalLimits {
         LIMITS
     }
@@ -209,10 +221,7 @@ impl Journal for MemoryJournal {
     }
 
     fn meta(&self) -> Pending<Result<Option<JournalMeta>, StoreError>> {
-        ready(self.call(Call::Meta).and_then(|(state, fault)| match fault {
-            None => Ok(state.meta.clone()),
-            Some(_) => Err(lost()),
-        }))
+        ready(self.state().map(|state| state.meta.clone()))
     }
 
     fn replace_meta(
@@ -220,57 +229,85 @@ impl Journal for MemoryJournal {
         expected: Option<JournalMeta>,
         new: JournalMeta,
     ) -> Pending<Result<bool, StoreError>> {
-        ready(self.call(Call::Meta).and_then(|(mut state, fault)| {
-            let replace = || {
-                let same = state.meta == expected;
-                if same {
-                    state.meta = Some(new);
-                }
-                same
-            };
-            under(fault, replace).ok_or_else(lost)
+        ready(self.state().map(|mut state| {
+            let same = state.meta == expected;
+            if same {
+                state.meta = Some(new);
+            }
+            same
         }))
     }
 
     fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>> {
-        let failed = |cause| Err(ClaimError::Failed(cause));
-        ready(match self.call(Call::Claim) {
-            Ok((mut state, fault)) => {
-                under(fault, || state.claim(shard, claim, writer)).unwrap_or_else(|| failed(lost()))
-            }
-            Err(cause) => failed(cause),
-        })
+        let state = self.state().map_err(ClaimError::Failed);
+        ready(state.and_then(|mut state| state.claim(shard, claim, writer)))
     }
 
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>> {
-        match self.call(Call::Write) {
-            Ok((mut state, fault)) => {
-                if !state.breakage.holding() {
-                    return ready(state.write_under(fault, &batch));
-                }
-                let (sender, receiver) = oneshot::channel();
-                state.breakage.hold(batch, fault, sender);
-                Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(WriteError::Unknown(lost()))) })
-            }
-            Err(cause) => ready(Err(WriteError::NotWritten(cause))),
-        }
+        ready(self.state().map_err(WriteError::NotWritten).and_then(|mut state| state.write(&batch)))
     }
 
     fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>> {
-        ready(match self.call(Call::Read) {
-            Ok((state, None)) => state.read(&read),
-            Ok((_, Some(_))) => Err(ReadError::Failed(lost())),
-            Err(cause) => Err(ReadError::Failed(cause)),
-        })
+        ready(self.state().map_err(ReadError::Failed).and_then(|state| state.read(&read)))
+    }
+
+    fn persistence_ids(&self, query: ListIds) -> Pending<Result<IdPage, ReadError>> {
+        ready(self.state().map(|state| state.list(&query)).map_err(ReadError::Failed))
     }
 
     fn health(&self) -> Pending<Result<(), StoreError>> {
-        ready(self.call(Call::Health).and_then(|(_, fault)| fault.map_or(Ok(()), |_| Err(lost()))))
+        ready(self.state().map(drop))
     }
 
     fn close(&self) -> Pending<()> {
         self.closed.store(true, Ordering::Release);
         ready(())
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn limits(&self) -> JournalLimits {
+        self.faulty.limits()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.faulty.is_shared()
+    }
+
+    fn meta(&self) -> Pending<Result<Option<JournalMeta>, StoreError>> {
+        self.faulty.meta()
+    }
+
+    fn replace_meta(
+        &self,
+        expected: Option<JournalMeta>,
+        new: JournalMeta,
+    ) -> Pending<Result<bool, StoreError>> {
+        self.faulty.replace_meta(expected, new)
+    }
+
+    fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>> {
+        self.faulty.claim(shard, claim, writer)
+    }
+
+    fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>> {
+        self.faulty.write(batch)
+    }
+
+    fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>> {
+        self.faulty.read(read)
+    }
+
+    fn persistence_ids(&self, query: ListIds) -> Pending<Result<IdPage, ReadError>> {
+        self.faulty.persistence_ids(query)
+    }
+
+    fn health(&self) -> Pending<Result<(), StoreError>> {
+        self.faulty.health()
+    }
+
+    fn close(&self) -> Pending<()> {
+        self.faulty.close()
     }
 }
 
@@ -281,8 +318,8 @@ impl Default for MemoryJournal {
 }
 
 impl Clone for MemoryJournal {
-    /// Another connection to the same store.
+    /// Another connection to the same store, under the same faults.
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), closed: Arc::default() }
+        Self::connect(self.faulty.store().shared.clone(), self.faulty.control().clone())
     }
 }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::ids::{PersistenceId, SequenceNr, ShardId};
-use crate::journal::{Pending, Snapshot, SnapshotCriteria, SnapshotStore, StoreError};
+use bytes::Bytes;
 
-/// A snapshot store in memory; shared by its clones.
+use super::ready;
+use crate::envelope::StoredSnapshot;
+use crate::ids::{PersistenceId, SequenceNr, ShardId};
+use crate::journal::{Pending, Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore, StoreError};
+
+/// A snapshot store in memory; shared by its clones. It keeps the same bytes as all others.
 #[derive(Clone, Default)]
 pub struct MemorySnapshots {
     shared: Arc<Mutex<State>>,
@@ -14,8 +18,13 @@ pub struct MemorySnapshots {
 
 #[derive(Default)]
 struct State {
-    snapshots: BTreeMap<PersistenceId, BTreeMap<SequenceNr, Snapshot>>,
+    snapshots: BTreeMap<PersistenceId, BTreeMap<SequenceNr, Kept>>,
     failing: usize,
+}
+
+struct Kept {
+    time_ms: u64,
+    bytes: Bytes,
 }
 
 impl MemorySnapshots {
@@ -29,20 +38,35 @@ impl MemorySnapshots {
         self.lock().failing = calls;
     }
 
+    /// Changes the stored bytes of one snapshot, to damage it; `false` if there is none.
+    pub fn rewrite(
+        &self,
+        persistence_id: &PersistenceId,
+        sequence_nr: SequenceNr,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let mut state = self.lock();
+        let kept = state.snapshots.get_mut(persistence_id).and_then(|kept| kept.get_mut(&sequence_nr));
+        let Some(kept) = kept else { return false };
+        let mut bytes = kept.bytes.to_vec();
+        change(&mut bytes);
+        kept.bytes = bytes.into();
+        true
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn call<T: Send + 'static>(&self, act: impl FnOnce(&mut State) -> T) -> Pending<Result<T, StoreError>> {
+    fn call<T: Send + 'static>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
         let mut state = self.lock();
-        let answer = match state.failing.checked_sub(1) {
+        match state.failing.checked_sub(1) {
             Some(left) => {
                 state.failing = left;
                 Err(StoreError("failed on purpose".to_owned()))
             }
             None => Ok(act(&mut state)),
-        };
-        Box::pin(std::future::ready(answer))
+        }
     }
 }
 
@@ -53,9 +77,12 @@ impl SnapshotStore for MemorySnapshots {
         persistence_id: PersistenceId,
         snapshot: Snapshot,
     ) -> Pending<Result<(), StoreError>> {
-        self.call(|state| {
-            state.snapshots.entry(persistence_id).or_default().insert(snapshot.sequence_nr, snapshot);
-        })
+        let (sequence_nr, time_ms) = (snapshot.sequence_nr, snapshot.time_ms);
+        let bytes = StoredSnapshot::new(&persistence_id, snapshot).to_bytes();
+        ready(self.call(|state| {
+            let of_entity = state.snapshots.entry(persistence_id).or_default();
+            of_entity.insert(sequence_nr, Kept { time_ms, bytes });
+        }))
     }
 
     fn load(
@@ -63,9 +90,22 @@ impl SnapshotStore for MemorySnapshots {
         _shard: ShardId,
         persistence_id: PersistenceId,
         criteria: SnapshotCriteria,
-    ) -> Pending<Result<Option<Snapshot>, StoreError>> {
-        let matches = |snapshot: &&Snapshot| criteria.matches(snapshot.sequence_nr, snapshot.time_ms);
-        self.call(|state| state.snapshots.get(&persistence_id)?.values().rev().find(matches).cloned())
+    ) -> Pending<Result<Option<Snapshot>, SnapshotError>> {
+        let newest = self.call(|state| {
+            let mut newest_first = state.snapshots.get(&persistence_id)?.iter().rev();
+            let (number, kept) =
+                newest_first.find(|(number, kept)| criteria.matches(**number, kept.time_ms))?;
+            Some((*number, kept.bytes.clone()))
+        });
+        ready(match newest {
+            Ok(None) => Ok(None),
+            Ok(Some((sequence_nr, bytes))) => match StoredSnapshot::open(bytes, &persistence_id, sequence_nr)
+            {
+                Ok(snapshot) => Ok(Some(snapshot)),
+                Err(damage) => Err(SnapshotError::Damaged { sequence_nr, reason: damage.to_string() }),
+            },
+            Err(cause) => Err(cause.into()),
+        })
     }
 
     fn delete(
@@ -74,10 +114,13 @@ impl SnapshotStore for MemorySnapshots {
         persistence_id: PersistenceId,
         criteria: SnapshotCriteria,
     ) -> Pending<Result<(), StoreError>> {
-        self.call(|state| {
+        ready(self.call(|state| {
             if let Some(snapshots) = state.snapshots.get_mut(&persistence_id) {
-                snapshots.retain(|number, snapshot| !criteria.matches(*number, snapshot.time_ms));
+                snapshots.retain(|number, kept| !criteria.matches(*number, kept.time_ms));
+                if snapshots.is_empty() {
+                    state.snapshots.remove(&persistence_id);
+                }
             }
-        })
+        }))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::ids::SequenceNr;
 use crate::journal::{Journal, Write};
 use crate::testkit::Owner;
@@ -21,6 +23,19 @@ pub async fn deleted_events_are_not_read_and_the_others_are(journal: Arc<dyn Jou
     assert_eq!(owner.read(&id).await.expect("a page").deleted_to, SequenceNr(3));
     owner.append(&id, 6, 1).await.expect("the numbers go on");
     owner.expect_all(&id, 4..=6, 6).await;
+}
+
+/// What the owner keeps in place of the deleted events comes with every page, until a deletion that goes
+/// further replaces it.
+pub async fn the_record_of_a_deletion_is_handed_back(journal: Arc<dyn Journal>) {
+    let (mut owner, id) = five_events(&journal).await;
+    assert!(owner.read(&id).await.expect("a page").record.is_empty());
+    for (to, kept) in [(3, "in place of 3"), (2, "in place of 3"), (5, "in place of 5")] {
+        owner.delete_to(&id, to).await.expect("deleted");
+        assert_eq!(owner.read(&id).await.expect("a page").record, kept);
+    }
+    let next = Owner::of(&journal, &id).await;
+    assert_eq!(next.read(&id).await.expect("a page").record, "in place of 5");
 }
 
 /// Also for the next owner.
@@ -86,14 +101,15 @@ pub async fn windows_around_a_deletion_hold_the_survivors(journal: Arc<dyn Journ
 pub async fn events_and_their_deletion_may_share_a_batch(journal: Arc<dyn Journal>) {
     let (mut owner, id) = five_events(&journal).await;
     let other = owner.fresh_id();
-    let delete = |to| Write::DeleteTo { persistence_id: id.clone(), to: SequenceNr(to) };
+    let delete =
+        |to| Write::DeleteTo { persistence_id: id.clone(), to: SequenceNr(to), record: Bytes::new() };
     let writes = vec![
         delete(2),
         append(&id, 6, 3),
         append(&other, 1, 1),
         delete(7),
         append(&id, 9, 1),
-        Write::DeleteTo { persistence_id: other.clone(), to: SequenceNr(1) },
+        Write::DeleteTo { persistence_id: other.clone(), to: SequenceNr(1), record: Bytes::new() },
     ];
     owner.write(writes).await.expect("written");
     owner.expect_all(&id, 8..=9, 9).await;
@@ -106,7 +122,7 @@ pub async fn events_and_their_deletion_may_share_a_batch(journal: Arc<dyn Journa
 /// All or nothing holds for deletions too.
 pub async fn a_refused_batch_deletes_nothing(journal: Arc<dyn Journal>) {
     let (mut owner, id) = five_events(&journal).await;
-    let delete = Write::DeleteTo { persistence_id: id.clone(), to: SequenceNr(4) };
+    let delete = Write::DeleteTo { persistence_id: id.clone(), to: SequenceNr(4), record: Bytes::new() };
     owner.write(vec![append(&id, 6, 1), delete, append(&id, 6, 1)]).await.expect_err("a conflict");
     owner.expect_all(&id, 1..=5, 5).await;
     assert_eq!(owner.read(&id).await.expect("a page").deleted_to, SequenceNr::ZERO);

@@ -5,10 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::journal::Journal;
+use crate::testkit::ids;
 
 pub mod deletion;
+pub mod doubt;
 pub mod fencing;
+pub mod late;
 pub mod meta;
+pub mod races;
 pub mod reading;
 pub mod sizes;
 pub mod writing;
@@ -64,8 +68,27 @@ pub const CASES: &[(&str, Case)] = cases! {
         another_process_cannot_write_under_a_claim,
         a_late_batch_of_an_earlier_session_is_fenced,
     }
+    late::{
+        an_old_batch_changes_nothing_whenever_it_arrives,
+        other_bytes_under_a_used_number_are_not_stored,
+        a_late_deletion_deletes_nothing,
+        an_old_claim_changes_nothing_whenever_it_arrives,
+    }
+    doubt::{
+        a_batch_in_doubt_is_stored_whole_or_not_at_all_once_the_shard_is_claimed_again,
+        a_batch_in_doubt_that_is_sent_again_is_stored_once,
+        a_claim_in_doubt_is_sent_again,
+        a_deletion_in_doubt_is_done_or_not,
+        a_batch_that_a_claim_overtakes_is_never_stored,
+    }
+    races::{
+        of_two_batches_under_one_number_one_is_stored,
+        a_batch_sent_behind_another_comes_after_it_or_not_at_all,
+        of_two_owners_one_writes,
+    }
     deletion::{
         deleted_events_are_not_read_and_the_others_are,
+        the_record_of_a_deletion_is_handed_back,
         deletion_keeps_the_highest_number,
         deleting_everything_keeps_the_highest_number,
         deleting_beyond_the_end_deletes_what_is_there,
@@ -75,12 +98,19 @@ pub const CASES: &[(&str, Case)] = cases! {
         a_refused_batch_deletes_nothing,
         deleting_of_an_unknown_entity_changes_nothing,
     }
+    ids::{
+        ids_are_listed_by_shard_and_type_in_the_order_of_their_bytes,
+        ids_come_in_pages_without_gaps_or_repeats,
+        an_id_stays_listed_when_all_its_events_are_deleted,
+        what_was_refused_is_not_listed,
+    }
     meta::{
         meta_is_replaced_only_if_it_is_what_was_expected,
     }
     sizes::{
         the_limits_hold_together,
         payloads_of_one_byte_and_of_ten_million_are_kept,
+        what_is_beyond_the_limits_is_kept_or_named_and_rejected,
         a_batch_at_the_limit_is_stored,
         a_hundred_thousand_events_are_read_in_bounded_pages,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ids::SequenceNr;
-use crate::journal::{Journal, ReadEvents, Write};
+use crate::journal::{Journal, ReadEvents, Write, WriteError};
 use crate::testkit::owner::{append, noted};
 use crate::testkit::{Owner, event};
 
@@ -32,6 +32,25 @@ pub async fn payloads_of_one_byte_and_of_ten_million_are_kept(journal: Arc<dyn J
     assert_eq!(journal.read(read).await.expect("a page").events.len(), 1);
 }
 
+/// Twice what an event may have: the store may be generous, but never silent.
+pub async fn what_is_beyond_the_limits_is_kept_or_named_and_rejected(journal: Arc<dyn Journal>) {
+    let (mut owner, id) = Owner::of_fresh_entity(&journal).await;
+    let other = owner.fresh_id();
+    let events = vec![event(1, &vec![0xa5; 2 * journal.limits().max_event_bytes + 1])];
+    let large = Write::Append { persistence_id: other.clone(), first: SequenceNr(1), events: events.clone() };
+    match owner.write(vec![append(&id, 1, 1), large, append(&id, 2, 1)]).await {
+        Ok(()) => assert!(owner.read(&other).await.expect("a page").events == events, "the same bytes"),
+        Err(WriteError::Rejected { writes, reason }) => {
+            assert_eq!(writes, [1], "{reason}");
+            owner.expect_all(&other, [], 0).await;
+            owner.expect_all(&id, [], 0).await;
+            owner.write(vec![append(&id, 1, 1), append(&id, 2, 1)]).await.expect("the others");
+        }
+        Err(refused) => panic!("too large an event is rejected, not this: {refused}"),
+    }
+    owner.expect_all(&id, 1..=2, 2).await;
+}
+
 /// As many events as a batch gathers, and one atomic write on top.
 pub async fn a_batch_at_the_limit_is_stored(journal: Arc<dyn Journal>) {
     let (mut owner, id) = Owner::of_fresh_entity(&journal).await;
@@ -46,6 +65,7 @@ pub async fn a_batch_at_the_limit_is_stored(journal: Arc<dyn Journal>) {
 pub async fn a_hundred_thousand_events_are_read_in_bounded_pages(journal: Arc<dyn Journal>) {
     const EVENTS: u64 = 100_000;
     const PAGE: usize = 1_000;
+    const PAGE_BYTES: usize = 40_000;
     let (mut owner, id) = Owner::of_fresh_entity(&journal).await;
     let batch = (journal.limits().batch_events as u64).min(500);
     let mut written = 0;
@@ -56,8 +76,13 @@ pub async fn a_hundred_thousand_events_are_read_in_bounded_pages(journal: Arc<dy
     }
     let mut next = 1;
     while next <= EVENTS {
-        let page = journal.read(owner.window(&id, next, u64::MAX, PAGE)).await.expect("a page");
+        // Pages end by their events and by their bytes, in turn.
+        let max_bytes = if next % 2 == 0 { PAGE_BYTES } else { usize::MAX };
+        let read = ReadEvents { max_bytes, ..owner.window(&id, next, u64::MAX, PAGE) };
+        let page = journal.read(read).await.expect("a page");
         assert!(!page.events.is_empty() && page.events.len() <= PAGE, "a page of {}", page.events.len());
+        let bytes: usize = page.events.iter().rev().skip(1).map(|event| event.len()).sum();
+        assert!(bytes < max_bytes, "a page goes on at {bytes} bytes of {max_bytes}");
         assert_eq!(page.last, SequenceNr(EVENTS));
         for stored in page.events {
             assert_eq!(stored, noted(next));

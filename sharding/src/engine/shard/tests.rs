@@ -6,10 +6,13 @@ use abide_persistence::codec::Event;
 use abide_persistence::engine::{EntitySettings, Now};
 use abide_persistence::journal::{JournalLimits, StoreError, Token};
 use abide_persistence::model::{Effect, EventSourced, Format, Payload, Reply, ReplySink};
-use abide_persistence::{EntityType, PersistenceId};
+use abide_persistence::{EntityType, PersistenceId, SequenceNr};
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::engine::registry::{NewStore, Registry};
+
+mod rejected;
 
 #[derive(Serialize, Deserialize)]
 struct Sum(i64);
@@ -67,7 +70,7 @@ const LIMITS: JournalLimits =
 
 struct Stage {
     shard: Shard,
-    registry: Registry,
+    new_store: NewStore,
     turn: Turn,
     log: Arc<Log>,
     actions: Vec<Action>,
@@ -83,14 +86,20 @@ impl Stage {
         registry.entity::<Sum>().expect("the only type");
         let settings = EntitySettings {
             stash_capacity: 10,
-            backoff: Backoff { min: Duration::from_millis(200), max: Duration::from_secs(30), jitter: 0.0 },
+            backoff: Backoff { jitter: 0.0, ..EntitySettings::default().backoff },
             journal: LIMITS,
-            page_events: 100,
-            page_bytes: 10_000,
+            ..EntitySettings::default()
         };
+        let new_store = registry.kinds().next().expect("the only type").bind(settings, false);
         let now = Now { since_start: Duration::from_secs(10), wall_ms: 0 };
-        let turn = Turn::new(now, settings);
-        Self { shard: Shard::new(ShardId(3), US), registry, turn, log: Arc::default(), actions: Vec::new() }
+        let turn = Turn::new(now);
+        Self {
+            shard: Shard::new(ShardId(3), US, LIMITS),
+            new_store,
+            turn,
+            log: Arc::default(),
+            actions: Vec::new(),
+        }
     }
 
     /// Claimed at (1:5, session 1), with these entities recovered and without a past.
@@ -115,17 +124,21 @@ impl Stage {
     }
 
     fn ask(&mut self, id: &str, command: i64) {
+        self.deliver(id, Message::Command(Body::Local(Box::new(command))));
+    }
+
+    fn deliver(&mut self, id: &str, message: Message<Body>) {
         let id = EntityId::new(id).expect("a good id");
         let hash = PersistenceId::new(Sum::TYPE, id.clone()).hash();
         let delivery = Delivery {
             entity_type: TypeIndex(0),
             hash,
             id: &id,
-            message: Message::Command(Body::Local(Box::new(command))),
+            message,
             caller: Some(Caller::new(self.log.clone(), 0, Format::Local)),
             deadline: None,
         };
-        self.shard.deliver(&mut self.turn, &self.registry, delivery, &mut self.actions);
+        self.shard.deliver(&mut self.turn, &self.new_store, delivery, &mut self.actions);
     }
 
     fn claimed(&mut self, claim: Claim, result: Result<(), ClaimError>) {
@@ -341,6 +354,41 @@ fn a_fenced_batch_unloads_the_shard_and_only_a_new_assignment_brings_it_back() {
     stage.ask("a", 0);
     stage.claimed(claim(7, 1), Ok(()));
     assert_eq!(stage.reads().len(), 1, "the entity starts from the journal");
+}
+
+#[test]
+fn a_read_that_a_newer_owner_fences_loses_the_shard_at_once() {
+    let mut stage = Stage::held(&["b"]);
+    stage.ask("b", 7);
+    stage.batch();
+    stage.ask("a", 1);
+    let (place, life, _) = stage.reads().remove(0);
+    let held = Token { claim: claim(6, 1), batch: 0, writer: US };
+    let fenced = Err(ReadError::Fenced { held: Some(held) });
+    stage.shard.read(&mut stage.turn, place, life, claim(5, 1), fenced, &mut stage.actions);
+    let mut heard = stage.heard();
+    heard.sort();
+    let words = "the shard has another owner now";
+    assert_eq!(heard, [format!("None: {words}"), format!("Unknown: {words}")], "b's batch may be stored");
+    assert!(matches!(stage.flush()[..], [Action::Lost(Lost::Fenced(_))]));
+}
+
+#[test]
+fn a_read_from_a_server_that_lags_behind_is_tried_again() {
+    let mut stage = Stage::held(&[]);
+    stage.ask("a", 0);
+    let (place, life, _) = stage.reads().remove(0);
+    for held in [None, Some(Token { claim: claim(4, 9), batch: 3, writer: US })] {
+        let fenced = Err(ReadError::Fenced { held });
+        stage.shard.read(&mut stage.turn, place, life, claim(5, 1), fenced, &mut stage.actions);
+        let Some(Action::Wake { at, place: Some(woken) }) = stage.flush().pop() else { panic!("a pause") };
+        assert!(stage.shard.is_held() && woken == place);
+        stage.turn.now.since_start = at;
+        stage.shard.wake(&mut stage.turn, Some(place), &mut stage.actions);
+        assert_eq!(stage.reads().len(), 1);
+    }
+    stage.page(place, life, claim(5, 1), empty());
+    assert_eq!(stage.heard(), ["0"]);
 }
 
 #[test]

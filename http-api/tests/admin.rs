@@ -1,0 +1,140 @@
+//! What operators see and order on their own listener.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use abide_http_api::ApiConfig;
+use abide_persistence::envelope::StoredEvent;
+use abide_persistence::{EntityId, EntityType, PersistenceId};
+use bytes::Bytes;
+use common::client::{Client, Response, request};
+use common::journal::Mode;
+use common::{JSON, Node, Setup, counter};
+use serde_json::json;
+
+const INCREMENT: &str = r#"{"type":"increment","by":1}"#;
+
+async fn ask(at: SocketAddr, method: &str, path: &str) -> Response {
+    Client::connect(at).await.ask(&request(method, path, &[], "")).await
+}
+
+fn id(id: &str) -> PersistenceId {
+    PersistenceId::new(EntityType::new("counter"), EntityId::new(id).expect("an id"))
+}
+
+/// Writes an event that nobody can decode, past the entity.
+fn break_down(node: &Node, name: &str) {
+    let event = StoredEvent {
+        sequence_nr: 1,
+        payload: Bytes::from_static(b"{}"),
+        codec: 1,
+        name: "incremented".to_owned(),
+        version: 1,
+        ..StoredEvent::default()
+    };
+    node.journal.append(&id(name), event.to_bytes());
+}
+
+#[tokio::test]
+async fn a_parked_entity_is_shown_with_its_reason_and_lives_again_once_it_is_released() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    let none = ask(admin, "GET", "/v1/entities/parked").await;
+    assert_eq!((none.status, none.json()), (200, json!({ "entities": [], "more": false })));
+    break_down(&node, "a/b");
+    node.post(&counter("a%2Fb"), INCREMENT).await.is_problem(503, "entity-parked", "none");
+
+    let parked = ask(admin, "GET", "/v1/entities/parked").await.json();
+    assert_eq!(
+        (&parked["entities"][0]["type"], &parked["entities"][0]["id"]),
+        (&json!("counter"), &json!("a/b"))
+    );
+    let reason = parked["entities"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("event 1 (\"incremented\" version 1) cannot be decoded"), "{reason}");
+
+    // Nothing was repaired: it comes back to where it was.
+    let released = ask(admin, "POST", "/v1/entities/counter/a%2Fb/release").await;
+    assert_eq!((released.status, released.body.as_str()), (204, ""));
+    node.post(&counter("a%2Fb"), INCREMENT).await.is_problem(503, "entity-parked", "none");
+
+    node.journal.delete_to(&id("a/b"), 1);
+    assert_eq!(node.post(&counter("other"), INCREMENT).await.status, 200, "others live all the while");
+    node.post(&counter("a%2Fb"), INCREMENT).await.is_problem(503, "entity-parked", "none");
+    assert_eq!(ask(admin, "POST", "/v1/entities/counter/a%2Fb/release").await.status, 204);
+    assert_eq!(node.post(&counter("a%2Fb"), INCREMENT).await.json(), json!({ "value": 1 }));
+    assert_eq!(ask(admin, "GET", "/v1/entities/parked").await.json(), none.json());
+}
+
+#[tokio::test]
+async fn a_list_of_parked_entities_has_a_limit_and_says_that_there_are_more() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    for name in ["a", "b", "c"] {
+        break_down(&node, name);
+        node.get(&counter(name)).await.is_problem(503, "entity-parked", "none");
+    }
+    let shown = |limit: u64| async move {
+        let page = ask(admin, "GET", &format!("/v1/entities/parked?limit={limit}")).await.json();
+        (page["entities"].as_array().map(Vec::len), page["more"].as_bool())
+    };
+    assert_eq!(shown(2).await, (Some(2), Some(true)));
+    assert_eq!(shown(3).await, (Some(3), Some(false)));
+    for bad in ["limit=0", "limit=1001", "limit=x", "limit=1&limit=2", "after=1"] {
+        let path = format!("/v1/entities/parked?{bad}");
+        ask(admin, "GET", &path).await.is_problem(400, "bad-parameter", "none");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_released_is_refused_like_any_request() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    let post = |path: &'static str| ask(admin, "POST", path);
+    post("/v1/entities/nobody/a/release").await.is_problem(404, "unknown-entity-type", "none");
+    post("/v1/entities/counter/%zz/release").await.is_problem(400, "bad-target", "none");
+    post("/v1/entities/counter/%00/release").await.is_problem(400, "bad-entity-id", "none");
+    post("/v1/entities/counter/a/release?now=1").await.is_problem(400, "bad-parameter", "none");
+    let get = ask(admin, "GET", "/v1/entities/counter/a/release").await;
+    get.is_problem(405, "method-not-allowed", "none");
+    assert_eq!(get.header("allow"), Some("POST"));
+    // An entity that is not parked, or not even in memory, has nothing to try again.
+    assert_eq!(post("/v1/entities/counter/a/release").await.status, 204);
+    let unowned = Node::start_with(Setup { assigned: false, ..Setup::default() }).await;
+    let admin = unowned.admin().await;
+    ask(admin, "POST", "/v1/entities/counter/a/release").await.is_problem(503, "no-owner", "none");
+}
+
+#[tokio::test]
+async fn clients_reach_no_order_and_operators_no_entity() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    node.send("POST", "/v1/entities/counter/a/release", &[], "").await.is_problem(
+        404,
+        "unknown-path",
+        "none",
+    );
+    let problem = ask(admin, "GET", &counter("a")).await.is_problem(404, "unknown-path", "none");
+    assert!(problem["detail"].as_str().is_some_and(|text| text.contains("admin listener")), "{problem}");
+    for path in ["/livez", "/readyz", "/healthz", "/metrics"] {
+        assert_eq!(ask(admin, "GET", path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn operators_are_answered_while_clients_hold_all_places() {
+    let api = ApiConfig { max_concurrent_requests: NonZeroUsize::MIN, ..ApiConfig::default() };
+    let node = Node::start_with(Setup { api, ..Setup::default() }).await;
+    let admin = node.admin().await;
+    node.journal(Mode::ReadHangs);
+    let mut held = node.client().await;
+    let headers = [JSON, ("abide-timeout-ms", "60000")];
+    held.send(&request("POST", &counter("a"), &headers, INCREMENT)).await;
+    while node.region.status().recoveries == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    node.post(&counter("b"), INCREMENT).await.is_problem(429, "node-busy", "none");
+    assert_eq!(ask(admin, "GET", "/v1/entities/parked").await.status, 200);
+}
