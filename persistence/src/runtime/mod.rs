@@ -5,6 +5,7 @@ mod faulty;
 mod local_files;
 mod memory;
 mod queue;
+pub mod redis;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 pub use faulty::{Asked, Call, Fault, FaultControl, Faulty, On};
