@@ -39,7 +39,7 @@ async fn store_broken(journal: &impl Journal, id: &PersistenceId) {
     let append =
         Write::Append { persistence_id: id.clone(), first: SequenceNr(1), events: vec![event.to_bytes()] };
     let shard = shard_of(id);
-    journal.claim(shard, claim, writer).await.expect("a claim");
+    journal.claim(shard, claim, writer, None).await.expect("a claim");
     let batch = Batch { shard, claim, number: 1, writer, writes: vec![append].into() };
     journal.write(batch).await.expect("a batch");
 }

@@ -66,7 +66,7 @@ fn engine(dir: &Path) -> f64 {
 async fn store(dir: &Path, shards: u32, each: u64) -> (f64, f64) {
     let store = EmbeddedStore::open(dir, EmbeddedOptions::default()).expect("opens");
     let claim = Claim { epoch: Epoch::new(1, 1), session: 1 };
-    let claims = (0..shards).map(|shard| store.claim(ShardId(shard), claim, WRITER));
+    let claims = (0..shards).map(|shard| store.claim(ShardId(shard), claim, WRITER, None));
     join_all(claims).await.into_iter().for_each(|claimed| claimed.expect("taken"));
     let start = now();
     let owners = (0..shards).map(|shard| owner(&store, ShardId(shard), claim, each, start));

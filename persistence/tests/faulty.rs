@@ -185,7 +185,7 @@ async fn a_delayed_batch_is_overtaken() {
         let mut new = Owner::of(&stage.plain, &id).await;
         new.append(&id, 1, 1).await.unwrap();
         let late = late.await.unwrap();
-        assert!(matches!(late, Err(WriteError::Fenced { held: Some(held), .. }) if held.claim == new.claim));
+        assert!(matches!(late, Err(WriteError::Fenced { held, .. }) if held.claim == new.claim));
         assert!(start.elapsed() >= HOUR);
         assert_eq!(stage.stored(&id).await, 1);
         stage.faults.next(1, Call::Write, Fault::Delay(HOUR));
@@ -273,7 +273,8 @@ async fn only_the_calls_that_are_meant_have_the_fault() {
         owner.append(&id, 2, 1).await.expect("another call");
         let again = Owner { journal: stage.faulty.clone(), claim: owner.claim.again(), ..owner };
         again.claim().await.expect_err("this call of this shard");
-        let claim = stage.faulty.claim(abide_persistence::testkit::fresh_shard(), owner.claim, owner.writer);
+        let claim =
+            stage.faulty.claim(abide_persistence::testkit::fresh_shard(), owner.claim, owner.writer, None);
         claim.await.expect("another shard");
         stage.faults.clear();
 

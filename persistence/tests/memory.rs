@@ -39,9 +39,7 @@ async fn a_batch_in_flight_is_fenced_by_a_claim_that_overtakes_it() {
     control.until_held(1).await;
     let mut new = Owner::of(&shared(&journal), &id).await;
     control.release_writes();
-    assert!(
-        matches!(in_flight.await, Err(WriteError::Fenced { held: Some(held), .. }) if held.claim == new.claim)
-    );
+    assert!(matches!(in_flight.await, Err(WriteError::Fenced { held, .. }) if held.claim == new.claim));
     new.append(&id, 1, 1).await.expect("held no more");
     assert_eq!(control.token(new.shard).map(|token| token.batch), Some(1));
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use abide_persistence::journal::{
-    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, ListIds, Pending,
-    ReadError, ReadEvents, StoreError, Write, WriteError, Writer,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, Known, ListIds,
+    Pending, ReadError, ReadEvents, StoreError, Token, Write, WriteError, Writer,
 };
 use abide_persistence::{PersistenceId, SequenceNr, ShardId};
 use bytes::Bytes;
@@ -81,7 +81,7 @@ impl Journal for TestJournal {
         done(Ok(true))
     }
 
-    fn claim(&self, _: ShardId, _: Claim, _: Writer) -> Pending<Result<(), ClaimError>> {
+    fn claim(&self, _: ShardId, _: Claim, _: Writer, _: Option<Known>) -> Pending<Result<(), ClaimError>> {
         done(Ok(()))
     }
 
@@ -91,7 +91,10 @@ impl Journal for TestJournal {
         match state.0 {
             Mode::WriteUnknown => return done(Err(WriteError::Unknown(secret))),
             Mode::WriteRefused => return done(Err(WriteError::NotWritten(secret))),
-            Mode::WriteFenced => return done(Err(WriteError::Fenced { held: None, sent_again: false })),
+            Mode::WriteFenced => {
+                let held = Token { claim: batch.claim.again(), batch: 0, writer: batch.writer };
+                return done(Err(WriteError::Fenced { held, sent_again: false }));
+            }
             Mode::WriteHangs => return Box::pin(std::future::pending()),
             Mode::Fine | Mode::ReadHangs | Mode::ReadFails | Mode::ReadDamaged => {}
         }

@@ -69,7 +69,7 @@ pub(super) async fn store(
     }
     let append = Write::Append { persistence_id: persistence_id.clone(), first: SequenceNr(1), events };
     let batch = Batch { shard, claim, number: 1, writer, writes: vec![append].into() };
-    journal.claim(shard, claim, writer).await.map_err(|cause| cause.to_string())?;
+    journal.claim(shard, claim, writer, None).await.map_err(|cause| cause.to_string())?;
     journal.write(batch).await.map_err(|cause| cause.to_string())
 }
 

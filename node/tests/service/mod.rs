@@ -11,8 +11,8 @@ use abide::config::Config;
 use abide::persistence::ShardId;
 use abide::persistence::envelope::StoredEvent;
 use abide::persistence::journal::{
-    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, ListIds, Pending,
-    ReadError, ReadEvents, Snapshot, StoreError, WriteError, Writer,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, Known, ListIds,
+    Pending, ReadError, ReadEvents, Snapshot, StoreError, WriteError, Writer,
 };
 use abide::persistence::runtime::MemoryJournal;
 use abide::prelude::*;
@@ -216,8 +216,14 @@ impl Journal for Own {
     ) -> Pending<Result<bool, StoreError>> {
         self.journal.replace_meta(expected, new)
     }
-    fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>> {
-        self.journal.claim(shard, claim, writer)
+    fn claim(
+        &self,
+        shard: ShardId,
+        claim: Claim,
+        writer: Writer,
+        least: Option<Known>,
+    ) -> Pending<Result<(), ClaimError>> {
+        self.journal.claim(shard, claim, writer, least)
     }
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>> {
         self.journal.write(batch)

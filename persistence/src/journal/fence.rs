@@ -5,6 +5,11 @@
 //! runs at most once and in order, a late copy of anything changes nothing, and a deposed owner is
 //! refused by the journal itself, without a clock.
 //!
+//! A token only ever rises. So whoever was told of one, and finds a lower one or none, knows that the
+//! journal has *lost* something: a claimer says the least that must be there ([`Known`]), and a batch
+//! implies it, because batch k is sent only after (epoch, session, k − 1) was acknowledged. A loss is
+//! never written over.
+//!
 //! ```text
 //!            claim(e, s) with (e, s) > token's            batch k at (e, s, k-1)
 //! (e0,s0,b) ───────────────────────────────▶ (e, s, 0) ─────────────────────────▶ (e, s, 1) …
@@ -121,6 +126,34 @@ impl fmt::Display for EventToken {
     }
 }
 
+/// What somebody knows a journal to hold for a shard, because it was acknowledged. A journal that holds
+/// less has lost something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Known {
+    /// The claim.
+    pub claim: Claim,
+    /// The last batch that was acknowledged under it; 0 before the first.
+    pub batch: u64,
+}
+
+impl Known {
+    /// That somebody has claimed the shard at this epoch, and no more than that.
+    pub fn claimed_at(epoch: Epoch) -> Self {
+        Self { claim: Claim { epoch, session: 0 }, batch: 0 }
+    }
+
+    /// Whether a journal that holds this has lost nothing of what is known.
+    pub fn is_held_by(self, held: Option<Token>) -> bool {
+        held.is_some_and(|held| Self { claim: held.claim, batch: held.batch } >= self)
+    }
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.claim, self.batch)
+    }
+}
+
 /// What a claim comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimVerdict {
@@ -130,6 +163,13 @@ pub enum ClaimVerdict {
     AlreadyTaken,
     /// A newer claim holds the shard, or batches were written since this one. Nothing changes.
     Fenced(Token),
+    /// The journal holds less than the claimer knows of. Nothing changes.
+    Lost {
+        /// What it holds.
+        held: Option<Token>,
+        /// What the claimer knows of.
+        least: Known,
+    },
     /// Two processes or clusters believe that they own this journal. The node must stop.
     Usurped(Usurped),
 }
@@ -162,14 +202,30 @@ pub enum BatchVerdict {
     Write(Token),
     /// It is stored whole: a repeat after a lost answer.
     AlreadyWritten,
-    /// Another claim holds the shard, or the number is out of turn. Nothing changes.
-    Fenced(Option<Token>),
+    /// Another claim holds the shard, or the number was used before. Nothing changes.
+    Fenced(Token),
+    /// The journal holds less than was acknowledged before this batch was sent, or nothing. Nothing changes.
+    Lost(Option<Token>),
 }
 
-/// Judges a claim against what the journal holds.
-pub fn judge_claim(held: Option<Token>, claim: Claim, writer: Writer) -> ClaimVerdict {
+/// Judges a claim against what the journal holds. `least` is what the claimer knows that to be, if
+/// anything.
+///
+/// The first that is true decides; (e, s) is the claim, its generation the upper part of e:
+///
+/// 1. there is no token: lost if there is a `least`, else taken;
+/// 2. the token has epoch e and another incarnation: usurped;
+/// 3. the token has the generation of e and another cluster: usurped;
+/// 4. the token's generation is above that of e: usurped;
+/// 5. the token's (epoch, session, batch) is below `least`: lost;
+/// 6. the token's (epoch, session) is below (e, s): taken, the token becomes (e, s, 0) of this writer;
+/// 7. the token is (e, s, 0) of this writer: already taken;
+/// 8. else: fenced.
+pub fn judge_claim(held: Option<Token>, claim: Claim, writer: Writer, least: Option<Known>) -> ClaimVerdict {
     let fresh = Token { claim, batch: 0, writer };
-    let Some(held) = held else { return ClaimVerdict::Take(fresh) };
+    let Some(held) = held else {
+        return least.map_or(ClaimVerdict::Take(fresh), |least| ClaimVerdict::Lost { held: None, least });
+    };
     let (ours, theirs) = (claim.epoch.generation(), held.claim.epoch.generation());
     if held.claim.epoch == claim.epoch && held.writer.incarnation != writer.incarnation {
         return ClaimVerdict::Usurped(Usurped::Incarnation(claim.epoch));
@@ -180,7 +236,9 @@ pub fn judge_claim(held: Option<Token>, claim: Claim, writer: Writer) -> ClaimVe
     if theirs > ours {
         return ClaimVerdict::Usurped(Usurped::Generation { ours, theirs });
     }
-    if claim > held.claim {
+    if let Some(least) = least.filter(|least| !least.is_held_by(Some(held))) {
+        ClaimVerdict::Lost { held: Some(held), least }
+    } else if claim > held.claim {
         ClaimVerdict::Take(fresh)
     } else if held == fresh {
         ClaimVerdict::AlreadyTaken
@@ -190,18 +248,27 @@ pub fn judge_claim(held: Option<Token>, claim: Claim, writer: Writer) -> ClaimVe
 }
 
 /// Judges batch `number` of `claim` against what the journal holds.
+///
+/// The first that is true decides; (e, s) is the claim, k the number:
+///
+/// 1. there is no token, or its (epoch, session, batch) is below (e, s, k − 1): lost;
+/// 2. the token's (epoch, session) is not (e, s), or its writer another: fenced;
+/// 3. the token's batch is k − 1: written, the token's batch becomes k;
+/// 4. the token's batch is k: already written;
+/// 5. else: fenced.
 pub fn judge_batch(held: Option<Token>, claim: Claim, number: u64, writer: Writer) -> BatchVerdict {
-    match held {
-        Some(held) if held.claim == claim && held.writer == writer => {
-            if held.batch == number {
-                BatchVerdict::AlreadyWritten
-            } else if held.batch.checked_add(1) == Some(number) {
-                BatchVerdict::Write(Token { batch: number, ..held })
-            } else {
-                BatchVerdict::Fenced(Some(held))
-            }
-        }
-        other => BatchVerdict::Fenced(other),
+    let acknowledged = Known { claim, batch: number.saturating_sub(1) };
+    let Some(held) = held.filter(|held| acknowledged.is_held_by(Some(*held))) else {
+        return BatchVerdict::Lost(held);
+    };
+    if held.claim != claim || held.writer != writer {
+        BatchVerdict::Fenced(held)
+    } else if held.batch.checked_add(1) == Some(number) {
+        BatchVerdict::Write(Token { batch: number, ..held })
+    } else if held.batch == number {
+        BatchVerdict::AlreadyWritten
+    } else {
+        BatchVerdict::Fenced(held)
     }
 }
 
@@ -229,37 +296,43 @@ mod tests {
     fn only_a_strictly_higher_claim_takes_the_shard() {
         let held = Some(token(claim(1, 5, 2), 3));
         let take = |claim| ClaimVerdict::Take(token(claim, 0));
-        assert_eq!(judge_claim(None, claim(1, 1, 1), US), take(claim(1, 1, 1)));
-        assert_eq!(judge_claim(held, claim(1, 5, 3), US), take(claim(1, 5, 3)));
-        assert_eq!(judge_claim(held, claim(1, 6, 1), US), take(claim(1, 6, 1)));
-        assert_eq!(judge_claim(held, claim(2, 1, 1), US), take(claim(2, 1, 1)));
+        assert_eq!(judge_claim(None, claim(1, 1, 1), US, None), take(claim(1, 1, 1)));
+        assert_eq!(judge_claim(held, claim(1, 5, 3), US, None), take(claim(1, 5, 3)));
+        assert_eq!(judge_claim(held, claim(1, 6, 1), US, None), take(claim(1, 6, 1)));
+        assert_eq!(judge_claim(held, claim(2, 1, 1), US, None), take(claim(2, 1, 1)));
         for late in [claim(1, 5, 1), claim(1, 4, 9), claim(1, 5, 2)] {
-            assert_eq!(judge_claim(held, late, US), ClaimVerdict::Fenced(token(claim(1, 5, 2), 3)));
+            assert_eq!(judge_claim(held, late, US, None), ClaimVerdict::Fenced(token(claim(1, 5, 2), 3)));
         }
     }
 
     #[test]
     fn a_late_copy_of_a_claim_does_not_reopen_its_first_batch() {
         let again = claim(1, 5, 2);
-        assert_eq!(judge_claim(Some(token(again, 0)), again, US), ClaimVerdict::AlreadyTaken);
-        assert_eq!(judge_claim(Some(token(again, 1)), again, US), ClaimVerdict::Fenced(token(again, 1)));
+        assert_eq!(judge_claim(Some(token(again, 0)), again, US, None), ClaimVerdict::AlreadyTaken);
+        assert_eq!(
+            judge_claim(Some(token(again, 1)), again, US, None),
+            ClaimVerdict::Fenced(token(again, 1))
+        );
     }
 
     #[test]
     fn two_owners_of_one_journal_are_told_apart() {
         let held = Some(token(claim(3, 5, 1), 0));
         assert_eq!(
-            judge_claim(held, claim(3, 5, 2), THEM),
+            judge_claim(held, claim(3, 5, 2), THEM, None),
             ClaimVerdict::Usurped(Usurped::Incarnation(Epoch::new(3, 5)))
         );
         let other = Writer { cluster: 2, incarnation: 30 };
-        assert_eq!(judge_claim(held, claim(3, 9, 1), other), ClaimVerdict::Usurped(Usurped::Cluster(3)));
         assert_eq!(
-            judge_claim(held, claim(2, 9, 1), US),
+            judge_claim(held, claim(3, 9, 1), other, None),
+            ClaimVerdict::Usurped(Usurped::Cluster(3))
+        );
+        assert_eq!(
+            judge_claim(held, claim(2, 9, 1), US, None),
             ClaimVerdict::Usurped(Usurped::Generation { ours: 2, theirs: 3 })
         );
         assert_eq!(
-            judge_claim(held, claim(4, 1, 1), other),
+            judge_claim(held, claim(4, 1, 1), other, None),
             ClaimVerdict::Take(Token { claim: claim(4, 1, 1), batch: 0, writer: other })
         );
     }
@@ -270,17 +343,66 @@ mod tests {
         let held = Some(token(ours, 7));
         assert_eq!(judge_batch(held, ours, 8, US), BatchVerdict::Write(token(ours, 8)));
         assert_eq!(judge_batch(held, ours, 7, US), BatchVerdict::AlreadyWritten);
-        for out_of_turn in [6, 9, 0] {
-            assert_eq!(judge_batch(held, ours, out_of_turn, US), BatchVerdict::Fenced(held));
+        for used in [6, 1, 0] {
+            assert_eq!(judge_batch(held, ours, used, US), BatchVerdict::Fenced(token(ours, 7)));
         }
-        assert_eq!(judge_batch(None, ours, 1, US), BatchVerdict::Fenced(None));
+    }
+
+    #[test]
+    fn a_batch_finds_out_what_was_lost_before_it() {
+        let ours = claim(1, 5, 2);
+        for held in
+            [None, Some(token(claim(1, 5, 1), 99)), Some(token(claim(1, 4, 9), 0)), Some(token(ours, 6))]
+        {
+            assert_eq!(judge_batch(held, ours, 8, US), BatchVerdict::Lost(held));
+        }
+        for held in [None, Some(token(claim(1, 5, 1), 99))] {
+            assert_eq!(judge_batch(held, ours, 1, US), BatchVerdict::Lost(held), "the claim itself");
+        }
+    }
+
+    #[test]
+    fn a_claim_that_knows_of_more_than_there_is_finds_a_loss() {
+        let (held, next) = (token(claim(1, 5, 2), 7), claim(1, 6, 1));
+        let judge = |held, least| judge_claim(held, next, US, Some(least));
+        let known = |claim, batch| Known { claim, batch };
+        for there in [
+            known(held.claim, 7),
+            known(held.claim, 0),
+            known(claim(1, 5, 1), 99),
+            Known::claimed_at(held.claim.epoch),
+        ] {
+            assert_eq!(judge(Some(held), there), ClaimVerdict::Take(token(next, 0)), "{there}");
+        }
+        for lost in [known(held.claim, 8), known(claim(1, 5, 3), 0), Known::claimed_at(next.epoch)] {
+            assert_eq!(judge(Some(held), lost), ClaimVerdict::Lost { held: Some(held), least: lost });
+        }
+        let least = Known::claimed_at(Epoch(0));
+        assert_eq!(judge(None, least), ClaimVerdict::Lost { held: None, least });
+    }
+
+    #[test]
+    fn a_repeated_claim_is_taken_once_whatever_it_knows_of() {
+        let ours = claim(1, 5, 2);
+        let least = Some(Known { claim: claim(1, 5, 1), batch: 9 });
+        assert_eq!(judge_claim(Some(token(ours, 0)), ours, US, least), ClaimVerdict::AlreadyTaken);
+        assert_eq!(judge_claim(Some(token(ours, 3)), ours, US, least), ClaimVerdict::Fenced(token(ours, 3)));
+    }
+
+    #[test]
+    fn another_owner_of_the_journal_comes_before_a_loss() {
+        let held = Some(token(claim(3, 5, 1), 0));
+        let least = Some(Known { claim: claim(3, 5, 1), batch: 9 });
+        let usurped = ClaimVerdict::Usurped(Usurped::Incarnation(Epoch::new(3, 5)));
+        assert_eq!(judge_claim(held, claim(3, 5, 2), THEM, least), usurped);
     }
 
     #[test]
     fn a_deposed_owner_cannot_append() {
         let newer = Some(token(claim(1, 6, 1), 0));
-        assert_eq!(judge_batch(newer, claim(1, 5, 1), 8, US), BatchVerdict::Fenced(newer));
-        assert_eq!(judge_batch(newer, claim(1, 6, 1), 1, THEM), BatchVerdict::Fenced(newer));
+        let fenced = BatchVerdict::Fenced(token(claim(1, 6, 1), 0));
+        assert_eq!(judge_batch(newer, claim(1, 5, 1), 8, US), fenced);
+        assert_eq!(judge_batch(newer, claim(1, 6, 1), 1, THEM), fenced);
     }
 
     #[test]

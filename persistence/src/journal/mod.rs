@@ -18,7 +18,7 @@ pub mod fence;
 mod ids;
 pub mod snapshot;
 
-pub use fence::{Claim, Epoch, EventToken, Token, Usurped, Writer};
+pub use fence::{Claim, Epoch, EventToken, Known, Token, Usurped, Writer};
 pub use ids::{IdPage, ListIds};
 pub use snapshot::{Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore};
 
@@ -49,7 +49,16 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Pending<Result<bool, StoreError>>;
 
     /// Takes a shard, as durably as an event. Everything that the writer decides comes after.
-    fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>>;
+    ///
+    /// `least` is what the claimer knows the journal to hold. If that is not there, the journal has lost
+    /// something: the claim is not taken, and nothing changes.
+    fn claim(
+        &self,
+        shard: ShardId,
+        claim: Claim,
+        writer: Writer,
+        least: Option<Known>,
+    ) -> Pending<Result<(), ClaimError>>;
 
     /// Stores a batch. `Ok` means acknowledged: stored as durably as this store promises.
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>>;
@@ -216,6 +225,16 @@ pub enum ClaimError {
         /// What the journal holds.
         held: Token,
     },
+    /// The journal holds less than the claimer knows of: it has lost what it had acknowledged. This is
+    /// said of the journal and not of one server: a store that may have asked one that was left behind
+    /// makes sure first, as before an acknowledgement, and says `Failed` if it cannot.
+    #[error("lost: the journal must hold {least} at least, and holds {}", words(*held))]
+    Lost {
+        /// What the journal holds.
+        held: Option<Token>,
+        /// What it must hold at least.
+        least: Known,
+    },
     /// Somebody else believes to own this journal. The node must stop.
     #[error(transparent)]
     Usurped(#[from] Usurped),
@@ -243,8 +262,18 @@ pub enum WriteError {
     #[error("outcome unknown: {0}")]
     Unknown(StoreError),
     /// Another claim holds the shard. Nothing was stored by a batch that was sent once.
-    #[error("fenced: the shard is held by {}", held.map_or("nobody".to_owned(), |held| held.to_string()))]
+    #[error("fenced: the shard is held by {held}")]
     Fenced {
+        /// What the journal holds.
+        held: Token,
+        /// Whether this batch was sent more than once, so that an earlier sending may have been stored.
+        sent_again: bool,
+    },
+    /// The journal holds less than it had acknowledged before this batch was sent. Nothing was stored by a
+    /// batch that was sent once. Said of the journal and not of one server, like [`ClaimError::Lost`]; a
+    /// store that cannot make sure says `Unknown`.
+    #[error("lost: the journal has forgotten the batch or the claim before, and holds {}", words(*held))]
+    Lost {
         /// What the journal holds.
         held: Option<Token>,
         /// Whether this batch was sent more than once, so that an earlier sending may have been stored.
@@ -267,7 +296,7 @@ impl WriteError {
     pub fn nothing_stored(&self) -> bool {
         match self {
             Self::Rejected { .. } | Self::NotWritten(_) | Self::Conflict { .. } => true,
-            Self::Fenced { sent_again, .. } => !sent_again,
+            Self::Fenced { sent_again, .. } | Self::Lost { sent_again, .. } => !sent_again,
             Self::Unknown(_) => false,
         }
     }
@@ -276,8 +305,9 @@ impl WriteError {
 /// Why a page was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The shard is not held by the reader's claim: a newer owner, or a server that lags behind.
-    #[error("fenced: the shard is held by {}", held.map_or("nobody".to_owned(), |held| held.to_string()))]
+    /// The shard is not held by the reader's claim: by a newer one; or by an older one or none, and then
+    /// either the server asked was left behind, or the journal has lost the claim.
+    #[error("fenced: the journal holds {} for the shard", words(*held))]
     Fenced {
         /// What the journal holds.
         held: Option<Token>,
@@ -288,4 +318,8 @@ pub enum ReadError {
     /// What is stored breaks the journal's own rules, such as a gap between two numbers.
     #[error("the stream is damaged: {0}")]
     Damaged(String),
+}
+
+fn words(held: Option<Token>) -> String {
+    held.map_or("nothing".to_owned(), |held| held.to_string())
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::fresh::{event, fresh_claim, fresh_id, fresh_writer, shard_of};
 use crate::ids::{PersistenceId, SequenceNr, ShardId};
 use crate::journal::{
-    Batch, Claim, ClaimError, EventPage, Journal, ReadError, ReadEvents, Write, WriteError, Writer,
+    Batch, Claim, ClaimError, EventPage, Journal, Known, ReadError, ReadEvents, Write, WriteError, Writer,
 };
 
 /// Owns a shard of the journal that is tested.
@@ -51,9 +51,14 @@ impl Owner {
         again
     }
 
+    /// What it knows the journal to hold.
+    pub fn known(&self) -> Known {
+        Known { claim: self.claim, batch: self.batch }
+    }
+
     /// Sends its claim.
     pub async fn claim(&self) -> Result<(), ClaimError> {
-        self.journal.claim(self.shard, self.claim, self.writer).await
+        self.journal.claim(self.shard, self.claim, self.writer, None).await
     }
 
     /// A fresh entity of its shard.

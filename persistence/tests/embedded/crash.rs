@@ -110,7 +110,7 @@ fn the_process_that_is_killed() {
 fn write_for_ever(store: impl Journal, shard: u32, claim: Claim) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let writer = Writer { cluster: 1, incarnation: u128::from(claim.epoch.0) };
-    runtime.block_on(store.claim(ShardId(shard), claim, writer)).unwrap();
+    runtime.block_on(store.claim(ShardId(shard), claim, writer, None)).unwrap();
     let mut last = runtime.block_on(store.read(ReadEvents { max_events: 0, ..whole(shard) })).unwrap().last.0;
     for number in 1.. {
         let write = Write::Append {

@@ -56,7 +56,7 @@ fn fixture() -> PathBuf {
 /// Everything that leaves a row of its own kind.
 async fn write_one_of_each(store: &EmbeddedStore) {
     assert_eq!(store.replace_meta(None, meta()).await, Ok(true));
-    store.claim(SHARD, claim(9), WRITER).await.unwrap();
+    store.claim(SHARD, claim(9), WRITER, None).await.unwrap();
     let append = |persistence_id: PersistenceId, numbers: std::ops::RangeInclusive<u64>| Write::Append {
         persistence_id,
         first: SequenceNr(*numbers.start()),
@@ -99,11 +99,11 @@ async fn check_that_it_is_read(fixture: &Path) {
     let loaded = store.load(SHARD, id("gone"), SnapshotCriteria::ANY).await.unwrap();
     assert_eq!(loaded, Some(snapshot(298, 1_764_000_000_123, b"state")));
 
-    let fenced = store.claim(SHARD, claim(8), WRITER).await;
+    let fenced = store.claim(SHARD, claim(8), WRITER, None).await;
     assert!(
         matches!(fenced, Err(ClaimError::Fenced { held }) if held.claim == claim(9) && held.writer == WRITER)
     );
-    store.claim(SHARD, claim(10), WRITER).await.unwrap();
+    store.claim(SHARD, claim(10), WRITER, None).await.unwrap();
 }
 
 /// It has no checksum; what can be noticed is.

@@ -37,7 +37,7 @@ async fn a_full_disk_stops_writing_and_loses_nothing() {
     let reason = refused.to_string();
     assert!(matches!(refused, WriteError::NotWritten(_)), "{reason}");
     assert!(reason.contains("No space left") && reason.contains("restart this process"), "{reason}");
-    let claim = store.claim(owner.shard, owner.claim.again(), owner.writer).await;
+    let claim = store.claim(owner.shard, owner.claim.again(), owner.writer, None).await;
     assert!(matches!(claim, Err(ClaimError::Failed(_))), "{claim:?}");
     store.save(owner.shard, id.clone(), snapshot(1, 1, b"")).await.expect_err("stopped");
     store.health().await.expect_err("stopped");

@@ -108,6 +108,8 @@ pub enum Lost {
     Fenced(String),
     /// Journal and owner disagree on where a stream ends.
     Conflict(String),
+    /// The journal has lost what it had acknowledged.
+    Forgotten(String),
     /// Another cluster or process works on this journal. The node must stop.
     Usurped(Usurped),
 }
@@ -115,7 +117,7 @@ pub enum Lost {
 impl Lost {
     fn words(&self) -> String {
         match self {
-            Self::Fenced(words) | Self::Conflict(words) => words.clone(),
+            Self::Fenced(words) | Self::Conflict(words) | Self::Forgotten(words) => words.clone(),
             Self::Usurped(usurped) => usurped.to_string(),
         }
     }
@@ -317,6 +319,9 @@ impl Shard {
                 let words = format!("claim {claim} was fenced by {held}");
                 self.lose(turn, Lost::Fenced(words), Outcome::None, actions);
             }
+            Err(error @ ClaimError::Lost { .. }) => {
+                self.lose(turn, Lost::Forgotten(error.to_string()), Outcome::None, actions);
+            }
             Err(ClaimError::Usurped(usurped)) => {
                 self.lose(turn, Lost::Usurped(usurped), Outcome::None, actions);
             }
@@ -357,9 +362,11 @@ impl Shard {
         let outcome = if error.nothing_stored() { Outcome::None } else { Outcome::Unknown };
         match error {
             WriteError::Fenced { held, .. } => {
-                let held = held.map_or("nobody".to_owned(), |held| held.to_string());
                 let words = format!("batch {number} of claim {claim} was fenced by {held}");
                 self.lose(turn, Lost::Fenced(words), outcome, actions);
+            }
+            WriteError::Lost { .. } => {
+                self.lose(turn, Lost::Forgotten(error.to_string()), outcome, actions);
             }
             WriteError::Conflict { .. } => {
                 self.lose(turn, Lost::Conflict(error.to_string()), outcome, actions);

@@ -461,7 +461,7 @@ impl Lane {
             match action {
                 Action::Claim(claim) => {
                     let (shard, writer) = (self.shards[at].id(), self.shards[at].writer());
-                    let call = self.journal(at).claim(shard, claim, writer);
+                    let call = self.journal(at).claim(shard, claim, writer, None);
                     let limit = self.cx.config.journal_timeout;
                     self.store.push(Box::pin(async move {
                         let claimed = in_time(call, limit, NO_ANSWER, ClaimError::Failed).await;

@@ -24,8 +24,8 @@ use super::{MAX_ENVELOPE_BYTES, MAX_SNAPSHOT_BYTES};
 use crate::ids::{PersistenceId, SequenceNr, ShardId};
 use crate::journal::fence::{BatchVerdict, ClaimVerdict, judge_batch, judge_claim};
 use crate::journal::{
-    Batch, Claim, ClaimError, JournalMeta, Snapshot, SnapshotCriteria, StoreError, Token, Write, WriteError,
-    Writer,
+    Batch, Claim, ClaimError, JournalMeta, Known, Snapshot, SnapshotCriteria, StoreError, Token, Write,
+    WriteError, Writer,
 };
 
 /// Rows of events in one commit. More would make the first in it wait longer than a sync takes.
@@ -101,7 +101,9 @@ impl<'a> Commit<'a> {
     /// Judges a job and gathers its rows.
     pub(super) fn admit(&mut self, job: Job) {
         let answer = match job {
-            Job::Claim(shard, claim, writer, to) => Answer::Claim(to, self.claim(shard, claim, writer)),
+            Job::Claim(shard, claim, writer, least, to) => {
+                Answer::Claim(to, self.claim(shard, claim, writer, least))
+            }
             Job::Write(batch, to) => Answer::Write(to, self.write(&batch)),
             Job::ReplaceMeta(expected, new, to) => Answer::Meta(to, self.replace_meta(expected, new)),
             Job::SaveSnapshot(persistence_id, snapshot, to) => {
@@ -118,8 +120,14 @@ impl<'a> Commit<'a> {
         self.tokens.get(&shard).copied().or_else(|| self.shared.token(shard))
     }
 
-    fn claim(&mut self, shard: ShardId, claim: Claim, writer: Writer) -> Result<(), ClaimError> {
-        match judge_claim(self.held(shard), claim, writer) {
+    fn claim(
+        &mut self,
+        shard: ShardId,
+        claim: Claim,
+        writer: Writer,
+        least: Option<Known>,
+    ) -> Result<(), ClaimError> {
+        match judge_claim(self.held(shard), claim, writer, least) {
             ClaimVerdict::Take(token) => {
                 self.meta.insert(token_key(shard), Some(encode_token(&token)));
                 self.tokens.insert(shard, token);
@@ -127,6 +135,7 @@ impl<'a> Commit<'a> {
             }
             ClaimVerdict::AlreadyTaken => Ok(()),
             ClaimVerdict::Fenced(held) => Err(ClaimError::Fenced { held }),
+            ClaimVerdict::Lost { held, least } => Err(ClaimError::Lost { held, least }),
             ClaimVerdict::Usurped(usurped) => Err(usurped.into()),
         }
     }
@@ -142,6 +151,7 @@ impl<'a> Commit<'a> {
             }
             BatchVerdict::AlreadyWritten => Ok(()),
             BatchVerdict::Fenced(held) => Err(WriteError::Fenced { held, sent_again: false }),
+            BatchVerdict::Lost(held) => Err(WriteError::Lost { held, sent_again: false }),
         }
     }
 

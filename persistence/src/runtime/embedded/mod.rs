@@ -46,9 +46,9 @@ pub use open::OpenError;
 
 use crate::ids::{PersistenceId, ShardId};
 use crate::journal::{
-    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, ListIds, Pending,
-    ReadError, ReadEvents, Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore, StoreError, WriteError,
-    Writer,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, Known, ListIds,
+    Pending, ReadError, ReadEvents, Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore, StoreError,
+    WriteError, Writer,
 };
 use disk::Disk;
 use ends::Ends;
@@ -186,9 +186,15 @@ impl Journal for EmbeddedStore {
         self.change(|to| Job::ReplaceMeta(expected, new, to), Err, Err)
     }
 
-    fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>> {
+    fn claim(
+        &self,
+        shard: ShardId,
+        claim: Claim,
+        writer: Writer,
+        least: Option<Known>,
+    ) -> Pending<Result<(), ClaimError>> {
         let failed = |cause| Err(ClaimError::Failed(cause));
-        self.change(|to| Job::Claim(shard, claim, writer, to), failed, failed)
+        self.change(|to| Job::Claim(shard, claim, writer, least, to), failed, failed)
     }
 
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>> {

@@ -17,12 +17,12 @@ use super::mark::Mark;
 use super::shared::Shared;
 use crate::ids::{PersistenceId, ShardId};
 use crate::journal::{
-    Batch, Claim, ClaimError, JournalMeta, Snapshot, SnapshotCriteria, StoreError, WriteError, Writer,
+    Batch, Claim, ClaimError, JournalMeta, Known, Snapshot, SnapshotCriteria, StoreError, WriteError, Writer,
 };
 
 /// A change that somebody waits for.
 pub(super) enum Job {
-    Claim(ShardId, Claim, Writer, Sender<Result<(), ClaimError>>),
+    Claim(ShardId, Claim, Writer, Option<Known>, Sender<Result<(), ClaimError>>),
     Write(Batch, Sender<Result<(), WriteError>>),
     ReplaceMeta(Option<JournalMeta>, JournalMeta, Sender<Result<bool, StoreError>>),
     SaveSnapshot(PersistenceId, Snapshot, Sender<Result<(), StoreError>>),
@@ -33,7 +33,7 @@ impl Job {
     /// Answers that nothing was done, nor will be.
     fn refuse(self, cause: StoreError) {
         match self {
-            Self::Claim(_, _, _, to) => drop(to.send(Err(ClaimError::Failed(cause)))),
+            Self::Claim(_, _, _, _, to) => drop(to.send(Err(ClaimError::Failed(cause)))),
             Self::Write(_, to) => drop(to.send(Err(WriteError::NotWritten(cause)))),
             Self::ReplaceMeta(_, _, to) => drop(to.send(Err(cause))),
             Self::SaveSnapshot(_, _, to) | Self::DeleteSnapshots(_, _, to) => drop(to.send(Err(cause))),

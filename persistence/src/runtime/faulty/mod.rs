@@ -25,9 +25,9 @@ pub use fault::{Asked, Call, Fault, On};
 
 use crate::ids::{PersistenceId, ShardId};
 use crate::journal::{
-    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, ListIds, Pending,
-    ReadError, ReadEvents, Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore, StoreError, WriteError,
-    Writer,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, Known, ListIds,
+    Pending, ReadError, ReadEvents, Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore, StoreError,
+    WriteError, Writer,
 };
 
 /// A store with faults: a [`Journal`] if `S` is one, a [`SnapshotStore`] if `S` is one.
@@ -127,10 +127,16 @@ impl<S: Journal + ?Sized> Journal for Faulty<S> {
         self.control.run(Asked::Meta, None, move || store.replace_meta(expected, new))
     }
 
-    fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>> {
+    fn claim(
+        &self,
+        shard: ShardId,
+        claim: Claim,
+        writer: Writer,
+        least: Option<Known>,
+    ) -> Pending<Result<(), ClaimError>> {
         let store = self.store.clone();
         let asked = Asked::Claim(shard, claim);
-        self.control.run(asked, None, move || store.claim(shard, claim, writer))
+        self.control.run(asked, None, move || store.claim(shard, claim, writer, least))
     }
 
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>> {

@@ -19,8 +19,8 @@ pub use snapshots::MemorySnapshots;
 use crate::ids::{EntityId, PersistenceId, SequenceNr, ShardId};
 use crate::journal::fence::{BatchVerdict, ClaimVerdict, judge_batch, judge_claim, may_decide};
 use crate::journal::{
-    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, ListIds, Pending,
-    ReadError, ReadEvents, StoreError, Token, Write, WriteError, Writer,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, Known, ListIds,
+    Pending, ReadError, ReadEvents, StoreError, Token, Write, WriteError, Writer,
 };
 use crate::runtime::faulty::{FaultControl, Faulty};
 
@@ -98,14 +98,21 @@ fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
-    fn claim(&mut self, shard: ShardId, claim: Claim, writer: Writer) -> Result<(), ClaimError> {
-        match judge_claim(self.tokens.get(&shard).copied(), claim, writer) {
+    fn claim(
+        &mut self,
+        shard: ShardId,
+        claim: Claim,
+        writer: Writer,
+        least: Option<Known>,
+    ) -> Result<(), ClaimError> {
+        match judge_claim(self.tokens.get(&shard).copied(), claim, writer, least) {
             ClaimVerdict::Take(token) => {
                 self.tokens.insert(shard, token);
                 Ok(())
             }
             ClaimVerdict::AlreadyTaken => Ok(()),
             ClaimVerdict::Fenced(held) => Err(ClaimError::Fenced { held }),
+            ClaimVerdict::Lost { held, least } => Err(ClaimError::Lost { held, least }),
             ClaimVerdict::Usurped(usurped) => Err(usurped.into()),
         }
     }
@@ -124,6 +131,7 @@ impl State {
             }
             BatchVerdict::AlreadyWritten => Ok(()),
             BatchVerdict::Fenced(held) => Err(WriteError::Fenced { held, sent_again: false }),
+            BatchVerdict::Lost(held) => Err(WriteError::Lost { held, sent_again: false }),
         }
     }
 
@@ -238,9 +246,15 @@ impl Journal for Connection {
         }))
     }
 
-    fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>> {
+    fn claim(
+        &self,
+        shard: ShardId,
+        claim: Claim,
+        writer: Writer,
+        least: Option<Known>,
+    ) -> Pending<Result<(), ClaimError>> {
         let state = self.state().map_err(ClaimError::Failed);
-        ready(state.and_then(|mut state| state.claim(shard, claim, writer)))
+        ready(state.and_then(|mut state| state.claim(shard, claim, writer, least)))
     }
 
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>> {
@@ -286,8 +300,14 @@ impl Journal for MemoryJournal {
         self.faulty.replace_meta(expected, new)
     }
 
-    fn claim(&self, shard: ShardId, claim: Claim, writer: Writer) -> Pending<Result<(), ClaimError>> {
-        self.faulty.claim(shard, claim, writer)
+    fn claim(
+        &self,
+        shard: ShardId,
+        claim: Claim,
+        writer: Writer,
+        least: Option<Known>,
+    ) -> Pending<Result<(), ClaimError>> {
+        self.faulty.claim(shard, claim, writer, least)
     }
 
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>> {

@@ -140,9 +140,7 @@ pub async fn a_batch_that_a_claim_overtakes_is_never_stored(journal: Arc<dyn Jou
         let mut next = if is_new_epoch { Owner::of(&faulty, &id).await } else { owner.again().await };
         next.expect_all(&id, 1..=last, last).await;
         faults.release_all();
-        assert!(
-            matches!(late.await, Err(WriteError::Fenced { held: Some(held), .. }) if held.claim == next.claim)
-        );
+        assert!(matches!(late.await, Err(WriteError::Fenced { held, .. }) if held.claim == next.claim));
         next.append(&id, last + 1, 1).await.expect("written");
         next.expect_all(&id, 1..=last + 1, last + 1).await;
     }

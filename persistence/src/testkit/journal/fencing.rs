@@ -13,7 +13,7 @@ fn higher_epoch(claim: Claim) -> Claim {
 /// By epoch first, then by session.
 pub async fn only_a_strictly_higher_claim_takes_a_shard(journal: Arc<dyn Journal>) {
     let (shard, writer, first) = (fresh_shard(), fresh_writer(), fresh_claim());
-    let claim = |claim| journal.claim(shard, claim, writer);
+    let claim = |claim| journal.claim(shard, claim, writer, None);
     let second = Claim { session: 9, ..first };
     let third = higher_epoch(first);
     for taken in [first, second, third] {
@@ -51,44 +51,44 @@ pub async fn a_late_copy_of_a_claim_changes_nothing(journal: Arc<dyn Journal>) {
 /// A data directory that is used twice.
 pub async fn two_processes_at_one_epoch_are_told_apart(journal: Arc<dyn Journal>) {
     let (shard, claim) = (fresh_shard(), fresh_claim());
-    journal.claim(shard, claim, fresh_writer()).await.expect("taken");
+    journal.claim(shard, claim, fresh_writer(), None).await.expect("taken");
     let usurped = Err(ClaimError::Usurped(Usurped::Incarnation(claim.epoch)));
-    assert_eq!(journal.claim(shard, claim, fresh_writer()).await, usurped);
-    assert_eq!(journal.claim(shard, claim.again(), fresh_writer()).await, usurped);
+    assert_eq!(journal.claim(shard, claim, fresh_writer(), None).await, usurped);
+    assert_eq!(journal.claim(shard, claim.again(), fresh_writer(), None).await, usurped);
 }
 
 /// Two clusters on one journal.
 pub async fn two_clusters_at_one_generation_are_told_apart(journal: Arc<dyn Journal>) {
     let (shard, claim, writer) = (fresh_shard(), fresh_claim(), fresh_writer());
-    journal.claim(shard, claim, writer).await.expect("taken");
+    journal.claim(shard, claim, writer, None).await.expect("taken");
     let other = Writer { cluster: writer.cluster + 1, ..fresh_writer() };
     let usurped = Err(ClaimError::Usurped(Usurped::Cluster(1)));
-    assert_eq!(journal.claim(shard, higher_epoch(claim), other).await, usurped);
+    assert_eq!(journal.claim(shard, higher_epoch(claim), other, None).await, usurped);
 }
 
 /// The cluster was formed anew elsewhere.
 pub async fn an_older_generation_is_usurped(journal: Arc<dyn Journal>) {
     let (shard, writer) = (fresh_shard(), fresh_writer());
     let claim = Claim { epoch: Epoch::new(3, 1), session: 1 };
-    journal.claim(shard, claim, writer).await.expect("taken");
+    journal.claim(shard, claim, writer, None).await.expect("taken");
     let usurped = Err(ClaimError::Usurped(Usurped::Generation { ours: 1, theirs: 3 }));
-    assert_eq!(journal.claim(shard, fresh_claim(), fresh_writer()).await, usurped);
+    assert_eq!(journal.claim(shard, fresh_claim(), fresh_writer(), None).await, usurped);
 }
 
 /// Whatever cluster and log index it has.
 pub async fn a_newer_generation_takes_the_shard(journal: Arc<dyn Journal>) {
     let (shard, writer) = (fresh_shard(), fresh_writer());
-    journal.claim(shard, fresh_claim(), writer).await.expect("taken");
+    journal.claim(shard, fresh_claim(), writer, None).await.expect("taken");
     let highest = Claim { epoch: Epoch::new((1 << 24) - 1, 1), session: 1 };
     let other = Writer { cluster: u128::MAX, incarnation: u128::MAX };
-    journal.claim(shard, highest, other).await.expect("taken");
+    journal.claim(shard, highest, other, None).await.expect("taken");
     // Neighbours at the top of the range are told apart: nothing rounds.
     let next = Claim { epoch: Epoch::new((1 << 24) - 1, 2), session: 1 };
-    journal.claim(shard, next, other).await.expect("taken");
-    assert!(matches!(journal.claim(shard, highest, other).await, Err(ClaimError::Fenced { .. })));
+    journal.claim(shard, next, other, None).await.expect("taken");
+    assert!(matches!(journal.claim(shard, highest, other, None).await, Err(ClaimError::Fenced { .. })));
 }
 
-/// There is no token that it could match.
+/// Whoever writes was told that its claim was taken; and there is none.
 pub async fn nothing_is_written_to_an_unclaimed_shard(journal: Arc<dyn Journal>) {
     let batch = Batch {
         shard: fresh_shard(),
@@ -97,7 +97,7 @@ pub async fn nothing_is_written_to_an_unclaimed_shard(journal: Arc<dyn Journal>)
         writer: fresh_writer(),
         writes: Arc::default(),
     };
-    assert_eq!(journal.write(batch).await, Err(WriteError::Fenced { held: None, sent_again: false }));
+    assert_eq!(journal.write(batch).await, Err(WriteError::Lost { held: None, sent_again: false }));
 }
 
 /// 1, 2, 3, …
@@ -125,8 +125,8 @@ pub async fn a_repeated_batch_is_acknowledged_and_not_stored_twice(journal: Arc<
     owner.expect_all(&id, 1..=4, 4).await;
 }
 
-/// Neither an earlier nor a later number.
-pub async fn a_batch_out_of_turn_is_fenced(journal: Arc<dyn Journal>) {
+/// An earlier number is a late copy. A later one says that more was acknowledged than there is.
+pub async fn a_batch_out_of_turn_is_refused(journal: Arc<dyn Journal>) {
     let (mut owner, id) = Owner::of_fresh_entity(&journal).await;
     for number in 1..=3 {
         owner.append(&id, number, 1).await.expect("written");
@@ -134,8 +134,13 @@ pub async fn a_batch_out_of_turn_is_fenced(journal: Arc<dyn Journal>) {
     for number in [0, 1, 2, 5, 6, u64::MAX] {
         let batch = Batch { number, ..owner.next_batch(vec![append(&id, 4, 1)]) };
         let refused = journal.write(batch).await.expect_err("out of turn");
-        let held = Some(Token { claim: owner.claim, batch: 3, writer: owner.writer });
-        assert_eq!(refused, WriteError::Fenced { held, sent_again: false });
+        let held = Token { claim: owner.claim, batch: 3, writer: owner.writer };
+        let expected = if number <= 3 {
+            WriteError::Fenced { held, sent_again: false }
+        } else {
+            WriteError::Lost { held: Some(held), sent_again: false }
+        };
+        assert_eq!(refused, expected, "batch {number}");
     }
     owner.expect_all(&id, 1..=3, 3).await;
     owner.append(&id, 4, 1).await.expect("in turn");
@@ -149,10 +154,7 @@ pub async fn a_deposed_owner_cannot_append(journal: Arc<dyn Journal>) {
     for number in [1, 2] {
         let batch = Batch { number, ..old.next_batch(vec![append(&id, 2, 1)]) };
         let refused = journal.write(batch).await.expect_err("deposed");
-        assert!(
-            matches!(&refused, WriteError::Fenced { held: Some(held), .. } if held.claim == new.claim),
-            "{refused}"
-        );
+        assert!(matches!(&refused, WriteError::Fenced { held, .. } if held.claim == new.claim), "{refused}");
     }
     new.expect_all(&id, [1], 1).await;
     new.append(&id, 2, 1).await.expect("written");

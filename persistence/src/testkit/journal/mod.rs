@@ -11,6 +11,7 @@ pub mod deletion;
 pub mod doubt;
 pub mod fencing;
 pub mod late;
+pub mod loss;
 pub mod meta;
 pub mod races;
 pub mod reading;
@@ -63,7 +64,7 @@ pub const CASES: &[(&str, Case)] = cases! {
         nothing_is_written_to_an_unclaimed_shard,
         batches_run_once_and_in_order,
         a_repeated_batch_is_acknowledged_and_not_stored_twice,
-        a_batch_out_of_turn_is_fenced,
+        a_batch_out_of_turn_is_refused,
         a_deposed_owner_cannot_append,
         another_process_cannot_write_under_a_claim,
         a_late_batch_of_an_earlier_session_is_fenced,
@@ -73,6 +74,14 @@ pub const CASES: &[(&str, Case)] = cases! {
         other_bytes_under_a_used_number_are_not_stored,
         a_late_deletion_deletes_nothing,
         an_old_claim_changes_nothing_whenever_it_arrives,
+    }
+    loss::{
+        a_claim_that_knows_of_more_than_there_is_is_refused_and_changes_nothing,
+        a_claim_that_knows_of_what_is_there_takes_the_shard,
+        a_claim_that_knows_of_something_is_refused_where_nothing_is,
+        a_repeated_claim_that_knows_of_something_is_acknowledged,
+        a_newer_owner_and_a_second_one_come_before_a_loss,
+        a_batch_whose_claim_is_not_there_finds_a_loss,
     }
     doubt::{
         a_batch_in_doubt_is_stored_whole_or_not_at_all_once_the_shard_is_claimed_again,

@@ -82,7 +82,8 @@ pub async fn of_two_owners_one_writes(journal: Arc<dyn Journal>) {
                 events,
             }])
         };
-        let claim = |who: usize| journal.claim(owners[who].shard, owners[who].claim, owners[who].writer);
+        let claim =
+            |who: usize| journal.claim(owners[who].shard, owners[who].claim, owners[who].writer, None);
         // Interleaved in different ways; nothing is waited for before all is in flight.
         let (claims, writes) = match round % 4 {
             0 => {

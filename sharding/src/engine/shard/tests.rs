@@ -68,6 +68,13 @@ const US: Writer = Writer { cluster: 1, incarnation: 1 };
 const LIMITS: JournalLimits =
     JournalLimits { max_event_bytes: 100, max_atomic_bytes: 100, batch_events: 3, batch_bytes: 1000 };
 
+/// What a newer owner holds.
+const NEWER: Token = Token {
+    claim: Claim { epoch: Epoch(9 << 40), session: 1 },
+    batch: 0,
+    writer: Writer { cluster: 1, incarnation: 2 },
+};
+
 struct Stage {
     shard: Shard,
     new_store: NewStore,
@@ -341,7 +348,7 @@ fn a_fenced_batch_unloads_the_shard_and_only_a_new_assignment_brings_it_back() {
     let batch = stage.batch();
     stage.ask("b", 1);
     let held = Token { claim: claim(6, 1), batch: 0, writer: US };
-    stage.written(&batch, Err(WriteError::Fenced { held: Some(held), sent_again: false }));
+    stage.written(&batch, Err(WriteError::Fenced { held, sent_again: false }));
     assert_eq!(stage.heard(), vec!["None: the shard has another owner now"; 2]);
     assert!(matches!(stage.flush()[..], [Action::Lost(Lost::Fenced(_))]));
     assert_eq!(stage.shard.entities(), 0);
@@ -396,7 +403,7 @@ fn a_fenced_batch_that_was_sent_twice_may_be_stored() {
     let mut stage = Stage::held(&["a"]);
     stage.ask("a", 1);
     let batch = stage.batch();
-    stage.written(&batch, Err(WriteError::Fenced { held: None, sent_again: true }));
+    stage.written(&batch, Err(WriteError::Fenced { held: NEWER, sent_again: true }));
     assert_eq!(stage.heard(), ["Unknown: the shard has another owner now"]);
 }
 
@@ -417,7 +424,7 @@ fn a_session_is_never_used_twice_at_one_epoch() {
     let mut stage = Stage::held(&["a"]);
     stage.ask("a", 1);
     let batch = stage.batch();
-    stage.written(&batch, Err(WriteError::Fenced { held: None, sent_again: false }));
+    stage.written(&batch, Err(WriteError::Fenced { held: NEWER, sent_again: false }));
     stage.flush();
     stage.assign(5);
     assert_eq!(stage.claims(), [claim(5, 2)]);
@@ -428,7 +435,7 @@ fn an_older_assignment_does_not_bring_back_an_older_session() {
     let mut stage = Stage::held(&["a"]);
     stage.ask("a", 1);
     let batch = stage.batch();
-    stage.written(&batch, Err(WriteError::Fenced { held: None, sent_again: false }));
+    stage.written(&batch, Err(WriteError::Fenced { held: NEWER, sent_again: false }));
     stage.flush();
     stage.assign(4);
     assert!(stage.flush().is_empty(), "it was given to this node before, and taken away since");
