@@ -9,6 +9,7 @@
 //!                └──▶ answers that depend on nothing unstored
 //! ```
 
+pub mod breaker;
 mod cell;
 mod cells;
 pub(crate) mod extras;

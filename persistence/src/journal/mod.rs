@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -62,6 +63,18 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Stores a batch. `Ok` means acknowledged: stored as durably as this store promises.
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>>;
+
+    /// How long a claim or a batch of this shard would be refused unheard from now on, because the server that
+    /// it goes to has stopped answering; `None` if it would be tried. Zero means that one may be tried, to
+    /// see whether the server answers again.
+    ///
+    /// Asked before a command is handled, so that none is begun whose events would be refused: it must
+    /// cost next to nothing, and be truthful only in the end. Whoever is told zero claims the shard again
+    /// rather than write: an entity stops when its batch is refused, and nobody does for a claim.
+    fn refuses_writes(&self, shard: ShardId) -> Option<Duration> {
+        let _ = shard;
+        None
+    }
 
     /// Reads a page of one entity's events.
     fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>>;
