@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_probe_that_is_never_heard_of_holds_up_nobody_for_longer_than_a_pause() {
         let mut breaker = open(10, at(0));
-        drop(breaker.may_call(at(30)).expect("the probe"));
+        let _never_heard_of = breaker.may_call(at(30)).expect("the probe");
         assert_eq!(breaker.may_call(at(59)), Err(at(1)));
         let next = breaker.may_call(at(60)).expect("the next probe");
         breaker.called(at(61), next, Called::Answered);
