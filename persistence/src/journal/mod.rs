@@ -248,6 +248,9 @@ pub enum ClaimError {
         /// What it must hold at least.
         least: Known,
     },
+    /// The journal holds what it did not write itself. Somebody must look at it; nothing was changed.
+    #[error("damaged: {0}")]
+    Damaged(String),
     /// Somebody else believes to own this journal. The node must stop.
     #[error(transparent)]
     Usurped(#[from] Usurped),
@@ -292,6 +295,10 @@ pub enum WriteError {
         /// Whether this batch was sent more than once, so that an earlier sending may have been stored.
         sent_again: bool,
     },
+    /// The journal holds what it did not write itself. Somebody must look at it. Nothing of the batch was
+    /// stored by this sending.
+    #[error("damaged: {0}")]
+    Damaged(String),
     /// A stream does not end where the owner believes. Nothing was stored; owner and journal disagree.
     #[error("conflict: {persistence_id} ends at {found}, the write begins at {first}")]
     Conflict {
@@ -310,7 +317,7 @@ impl WriteError {
         match self {
             Self::Rejected { .. } | Self::NotWritten(_) | Self::Conflict { .. } => true,
             Self::Fenced { sent_again, .. } | Self::Lost { sent_again, .. } => !sent_again,
-            Self::Unknown(_) => false,
+            Self::Unknown(_) | Self::Damaged(_) => false,
         }
     }
 }

@@ -322,6 +322,9 @@ impl Shard {
             Err(error @ ClaimError::Lost { .. }) => {
                 self.lose(turn, Lost::Forgotten(error.to_string()), Outcome::None, actions);
             }
+            Err(ClaimError::Damaged(what)) => {
+                self.lose(turn, Lost::Conflict(what), Outcome::None, actions);
+            }
             Err(ClaimError::Usurped(usurped)) => {
                 self.lose(turn, Lost::Usurped(usurped), Outcome::None, actions);
             }
@@ -368,7 +371,7 @@ impl Shard {
             WriteError::Lost { .. } => {
                 self.lose(turn, Lost::Forgotten(error.to_string()), outcome, actions);
             }
-            WriteError::Conflict { .. } => {
+            WriteError::Conflict { .. } | WriteError::Damaged(_) => {
                 self.lose(turn, Lost::Conflict(error.to_string()), outcome, actions);
             }
             WriteError::Rejected { writes, reason } => {

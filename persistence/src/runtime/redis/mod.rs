@@ -1,16 +1,35 @@
 //! Journal and snapshots on Redis: a cluster, a single server, or one behind Sentinel.
 //!
 //! ```text
-//!               ┌ topology: who owns which slot, which replicas could be elected
+//!               ┌ watcher: who owns which slot
 //!               ▼
-//!  write ─▶ slot ─▶ primary ─▶ flusher ─▶ [EVALSHA shard, EVALSHA shard, …, WAIT n t, ROLE] ─▶ settled, or in doubt
-//!  read  ─▶ slot ─▶ primary ─▶ reader ──▶ [GET token, HMGET base, LRANGE, …]                     │
-//!               ▲                                                                                │
+//!  write ─▶ slot ─▶ primary ─▶ [EVALSHA shard, EVALSHA shard, …, WAIT n t, ROLE] ─▶ settled, or in doubt
+//!  read  ─▶ slot ─▶ primary ─▶ [GET token, HGET base, LLEN, LRANGE, …]                  │
+//!               ▲                                                                       │
 //!               └── found again, the same bytes under the same number, until the call time-out ◀─┘
 //! ```
 //!
-//! - [`connector`]: how a connection to one server is made, by us or by the host program.
-//! - [`options`]: what can be set.
+//! What is asked for becomes a [job](job). A job lies in the [queue](queue) of the [primary](primary) that owns
+//! its slot until a task takes it along on the next flight. What comes back settles it, or it waits a little
+//! and is sent again, to whoever owns the slot then. The [hub](hub) knows who that is, from the
+//! [watcher](watcher).
+//!
+//! *Acknowledged* means stored, and counted by `WAIT` on as many replicas as could be elected
+//! ([redundancy](engine::redundancy)). Who may write is decided by the server, from the fence token, in the
+//! [script](engine::append) that stores the batch: a late copy, a stale owner, a second process change nothing.
 
 pub mod connector;
+mod engine;
+mod hub;
+mod job;
+mod jobs;
+mod link;
+mod meter;
 pub mod options;
+mod primary;
+mod queue;
+mod store;
+mod survey;
+mod watcher;
+
+pub use store::RedisStore;
