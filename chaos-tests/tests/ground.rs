@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use abide_chaos_tests::redis::view::slot_of;
-use abide_chaos_tests::redis::{Failover, Ground, State};
+use abide_chaos_tests::redis::{Cut, Failover, Ground, State};
 use anyhow::Result;
 
 #[tokio::test]
@@ -85,6 +85,32 @@ async fn a_single_server_keeps_its_data_over_a_shutdown() -> Result<()> {
     ground.wait_healthy().await?;
     assert_eq!(primary.ask::<String>(&["GET", "key"]).await?, "value");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_container_can_be_cut_off_killed_and_brought_back() -> Result<()> {
+    let ground = Ground::cluster(3, 1).in_containers().start().await?;
+    if !ground.can_cut() {
+        return Ok(());
+    }
+    let first = ground.primary_of(0).await?;
+    first.cut_off(Cut::Peers).await?;
+    let second = ground.wait_for_other_primary(0, first).await?;
+    // Its clients are cut off with it: they reach it still, and it does not know yet.
+    assert!(first.view().await?.myself().primary.is_none());
+    first.reconnect().await?;
+    ground.wait_healthy().await?;
+    assert_eq!(ground.replicas_of(second).await?, [first]);
+
+    second.cut_off(Cut::All).await?;
+    assert!(second.ask::<String>(&["PING"]).await.is_err());
+    second.reconnect().await?;
+    assert_eq!(second.ask::<String>(&["PING"]).await?, "PONG");
+
+    second.kill9().await?;
+    ground.wait_for_other_primary(0, second).await?;
+    second.start().await?;
+    ground.wait_healthy().await
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ pub(super) fn sentinel(plan: &Plan, identity: &Identity, primary: SocketAddr) ->
 }
 
 fn endpoint(identity: &Identity) -> String {
-    let (ip, port, dir) = (identity.address.ip(), identity.address.port(), identity.dir.display());
+    let (ip, port, dir) = (identity.address.ip(), identity.address.port(), identity.inside.display());
     format!(
         "bind {ip}\nport {port}\nprotected-mode no\ndaemonize no\ndir {dir}\nlogfile {dir}/log\n\
          set-proc-title no\n"
@@ -72,7 +72,14 @@ mod tests {
     fn identity() -> Identity {
         let address = SocketAddr::from(([127, 0, 0, 1], 7000));
         let url = format!("redis://{address}");
-        Identity { name: "node-0".to_owned(), address, bus_port: 7001, url, dir: "/d".into() }
+        Identity {
+            name: "node-0".to_owned(),
+            address,
+            bus_port: 7001,
+            url,
+            dir: "/d".into(),
+            inside: "/d".into(),
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ const MET_WITHIN: Duration = Duration::from_secs(20);
 /// Starts servers all at once and waits until each answers.
 async fn start(nodes: &[Node]) -> Result<()> {
     for node in nodes {
-        node.launch()?;
+        node.launch().await?;
     }
     for node in nodes {
         node.wait_ready().await?;

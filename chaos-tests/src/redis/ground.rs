@@ -1,17 +1,26 @@
 //! All servers of a test.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 
+use super::container::Container;
+use super::engine::Engine;
+use super::host::Host;
 use super::lease::Lease;
 use super::node::{Identity, Node, State};
 use super::plan::{Plan, Shape};
 use super::process::Process;
-use super::{config, forming};
+use super::server::Server;
+use super::{config, container, forming};
 
 /// Sentinels of a [`Ground::sentinel`].
 const SENTINELS: usize = 3;
+
+/// In a container every port is free.
+const CONTAINER_PORTS: (u16, u16) = (6379, 16_379);
+/// A server's settings, in its folder.
+const CONF: &str = "conf";
 
 /// A private Redis. All of it ends when this is dropped.
 #[derive(Debug)]
@@ -20,6 +29,7 @@ pub struct Ground {
     // Dropped in this order: servers end before their folders go.
     nodes: Vec<Node>,
     sentinels: Vec<Node>,
+    engine: Option<Engine>,
     _lease: Lease,
 }
 
@@ -40,22 +50,23 @@ impl Ground {
     }
 
     pub(super) async fn start(plan: Plan) -> Result<Self> {
-        let lease = Lease::take().await?;
+        let engine = if plan.in_containers { engine(plan.server).await? } else { None };
+        let builder = Builder { plan: &plan, lease: Lease::take().await?, engine };
         let mut nodes = Vec::new();
         for n in 0..plan.shape.nodes() {
-            let identity = identify(&plan, &lease, n, format!("node-{n}"))?;
+            let identity = builder.identify(n, format!("node-{n}"), plan.password.as_deref())?;
             let settings = config::node(&plan, &identity);
-            nodes.push(server(&plan, identity, &settings, &[])?);
+            nodes.push(builder.server(identity, &settings, &[]).await?);
         }
         let mut sentinels = Vec::new();
-        for n in 0..plan.shape.sentinels() {
+        for n in nodes.len()..nodes.len() + plan.shape.sentinels() {
             // Sentinels ask for no password: `requirepass` is the servers' alone.
-            let open = Plan { password: None, ..plan.clone() };
-            let identity = identify(&open, &lease, nodes.len() + n, format!("sentinel-{n}"))?;
+            let identity = builder.identify(n, format!("sentinel-{n}"), None)?;
             let settings = config::sentinel(&plan, &identity, nodes[0].address());
-            sentinels.push(server(&plan, identity, &settings, &["--sentinel"])?);
+            sentinels.push(builder.server(identity, &settings, &["--sentinel"]).await?);
         }
-        let ground = Self { plan, nodes, sentinels, _lease: lease };
+        let Builder { lease, engine, .. } = builder;
+        let ground = Self { plan, nodes, sentinels, engine, _lease: lease };
         forming::form(&ground).await?;
         ground.wait_healthy().await?;
         Ok(ground)
@@ -64,6 +75,11 @@ impl Ground {
     /// How the servers belong together.
     pub fn shape(&self) -> Shape {
         self.plan.shape
+    }
+
+    /// Whether its servers are containers, which can be cut off.
+    pub fn can_cut(&self) -> bool {
+        self.engine.is_some()
     }
 
     /// The servers that hold data.
@@ -87,7 +103,7 @@ impl Ground {
         self.plan.password.as_deref()
     }
 
-    /// The servers with data that run and are not held by SIGSTOP.
+    /// The servers with data that run, not held by SIGSTOP and not cut off.
     pub fn running(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.state() == State::Running)
     }
@@ -102,20 +118,48 @@ impl Ground {
     }
 }
 
-/// The n-th server of a lease.
-fn identify(plan: &Plan, lease: &Lease, n: usize, name: String) -> Result<Identity> {
-    let (port, bus_port) = lease.ports(n)?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let dir = lease.folder(&name)?;
-    let secret = plan.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
-    Ok(Identity { name, address, bus_port, url: format!("redis://{secret}{address}"), dir })
+/// The engine, or the reason why there will be processes.
+async fn engine(server: Server) -> Result<Option<Engine>> {
+    if let Some(missing) = Engine::missing().await {
+        println!("no containers here ({missing}): the servers are processes, and cannot be cut off");
+        return Ok(None);
+    }
+    Engine::take(&Lease::containers_lock()?, server).await.map(Some)
 }
 
-fn server(plan: &Plan, identity: Identity, settings: &str, flags: &[&str]) -> Result<Node> {
-    let conf = identity.dir.join("conf");
-    std::fs::write(&conf, settings).with_context(|| format!("cannot write {}", conf.display()))?;
-    let mut args = vec![conf.display().to_string()];
-    args.extend(flags.iter().map(ToString::to_string));
-    let process = Process::new(plan.server.program()?, args, &identity.dir);
-    Ok(Node::new(identity, process))
+struct Builder<'a> {
+    plan: &'a Plan,
+    // Dropped in this order if starting fails: containers end before their folders go.
+    engine: Option<Engine>,
+    lease: Lease,
+}
+
+impl Builder<'_> {
+    /// The n-th server: its name, address and folder.
+    fn identify(&self, n: usize, name: String, password: Option<&str>) -> Result<Identity> {
+        let dir = self.lease.folder(&name)?;
+        let (ip, (port, bus_port), inside) = match &self.engine {
+            Some(engine) => (engine.address(n)?, CONTAINER_PORTS, container::FOLDER.into()),
+            None => (IpAddr::from(Ipv4Addr::LOCALHOST), self.lease.ports(n)?, dir.clone()),
+        };
+        let address = SocketAddr::new(ip, port);
+        let secret = password.map(|password| format!(":{password}@")).unwrap_or_default();
+        let url = format!("redis://{secret}{address}");
+        Ok(Identity { name, address, bus_port, url, dir, inside })
+    }
+
+    async fn server(&self, identity: Identity, settings: &str, flags: &[&str]) -> Result<Node> {
+        let conf = identity.dir.join(CONF);
+        std::fs::write(&conf, settings).with_context(|| format!("cannot write {}", conf.display()))?;
+        let mut args = vec![identity.inside.join(CONF).display().to_string()];
+        args.extend(flags.iter().map(ToString::to_string));
+        let host = match &self.engine {
+            Some(engine) => {
+                let ip = identity.address.ip();
+                Host::Container(Container::create(engine, ip, &identity.dir, args).await?)
+            }
+            None => Host::process(Process::new(self.plan.server.program()?, args, &identity.dir)),
+        };
+        Ok(Node::new(identity, host))
+    }
 }

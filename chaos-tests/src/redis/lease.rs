@@ -66,6 +66,11 @@ impl Lease {
         Ok(dir)
     }
 
+    /// The lock under which one ground at a time has containers.
+    pub(super) fn containers_lock() -> Result<PathBuf> {
+        Ok(base()?.join("containers.lock"))
+    }
+
     /// The ports of the n-th server: for clients, and for the cluster's bus.
     pub(super) fn ports(&self, n: usize) -> Result<(u16, u16)> {
         let offset = u16::try_from(2 * n)?;

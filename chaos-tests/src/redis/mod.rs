@@ -24,9 +24,12 @@
 //! - [`Node`]: one of them: kill, stop, continue, shut down, start.
 
 pub mod config;
+mod container;
+mod engine;
 mod forming;
 mod ground;
 mod health;
+mod host;
 mod lease;
 mod node;
 mod plan;
@@ -36,6 +39,7 @@ mod server;
 mod slot_move;
 pub mod view;
 
+pub use container::Cut;
 pub use ground::Ground;
 pub use health::HEALTHY_WITHIN;
 pub use node::{Node, State};

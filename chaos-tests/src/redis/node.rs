@@ -3,14 +3,15 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue};
 
-use super::process::Process;
+use super::container::Cut;
+use super::host::Host;
 use crate::wait::until;
 
 /// Until a started server answers; loading a large file takes a while.
@@ -26,6 +27,8 @@ pub enum State {
     Running,
     /// SIGSTOP holds it.
     Stopped,
+    /// It runs, and [`Node::cut_off`] keeps others from it.
+    CutOff,
     /// It has no process.
     Dead,
 }
@@ -37,7 +40,8 @@ pub struct Node {
     bus_port: u16,
     url: String,
     dir: PathBuf,
-    host: Mutex<Host>,
+    host: Host,
+    state: Mutex<State>,
 }
 
 /// What a server is known by.
@@ -47,20 +51,17 @@ pub(super) struct Identity {
     pub(super) address: SocketAddr,
     pub(super) bus_port: u16,
     pub(super) url: String,
+    /// Its folder.
     pub(super) dir: PathBuf,
-}
-
-#[derive(Debug)]
-struct Host {
-    process: Process,
-    state: State,
+    /// Its folder, as it sees it.
+    pub(super) inside: PathBuf,
 }
 
 impl Node {
     /// Not started yet.
-    pub(super) fn new(identity: Identity, process: Process) -> Self {
-        let Identity { name, address, bus_port, url, dir } = identity;
-        Self { name, address, bus_port, url, dir, host: Mutex::new(Host { process, state: State::Dead }) }
+    pub(super) fn new(identity: Identity, host: Host) -> Self {
+        let Identity { name, address, bus_port, url, dir, .. } = identity;
+        Self { name, address, bus_port, url, dir, host, state: Mutex::new(State::Dead) }
     }
 
     /// Its name in this ground, for messages.
@@ -89,7 +90,7 @@ impl Node {
 
     /// What it is doing, as far as this ground caused it.
     pub fn state(&self) -> State {
-        self.host().state
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts it, with the data that it has, and waits until it answers.
@@ -97,21 +98,20 @@ impl Node {
     /// # Errors
     /// If it runs already, or ends instead of answering: with its log.
     pub async fn start(&self) -> Result<()> {
-        self.launch()?;
+        self.launch().await?;
         self.wait_ready().await
     }
 
-    pub(super) fn launch(&self) -> Result<()> {
-        let mut host = self.host();
-        host.process.start().with_context(|| self.name.clone())?;
-        host.state = State::Running;
+    pub(super) async fn launch(&self) -> Result<()> {
+        self.host.start().await.with_context(|| self.name.clone())?;
+        self.now(State::Running);
         Ok(())
     }
 
     pub(super) async fn wait_ready(&self) -> Result<()> {
         let what = format!("the first answer of {}", self.name);
         until(&what, READY_WITHIN, || async {
-            if let Some(ended) = self.host().process.ended()? {
+            if let Some(ended) = self.host.ended().await? {
                 return Ok(Err(anyhow!("{} ended ({ended}) instead of serving:\n{}", self.name, self.log())));
             }
             let _: redis::Value = self.ask(&["PING"]).await?;
@@ -125,9 +125,8 @@ impl Node {
     /// # Errors
     /// If it does not run.
     pub async fn kill9(&self) -> Result<()> {
-        let mut host = self.host();
-        host.process.kill().with_context(|| self.name.clone())?;
-        host.state = State::Dead;
+        self.host.kill().await.with_context(|| self.name.clone())?;
+        self.now(State::Dead);
         Ok(())
     }
 
@@ -136,7 +135,9 @@ impl Node {
     /// # Errors
     /// If it does not run.
     pub async fn stop(&self) -> Result<()> {
-        self.signal("STOP", State::Stopped)
+        self.host.signal("STOP").await.with_context(|| self.name.clone())?;
+        self.now(State::Stopped);
+        Ok(())
     }
 
     /// SIGCONT: it goes on where it hung, and does first what has gathered meanwhile.
@@ -144,7 +145,9 @@ impl Node {
     /// # Errors
     /// If it does not run.
     pub async fn cont(&self) -> Result<()> {
-        self.signal("CONT", State::Running)
+        self.host.signal("CONT").await.with_context(|| self.name.clone())?;
+        self.now(State::Running);
+        Ok(())
     }
 
     /// SIGTERM: it waits for its replicas, syncs its files and ends.
@@ -152,17 +155,31 @@ impl Node {
     /// # Errors
     /// If it does not run, or does not end.
     pub async fn shutdown(&self) -> Result<()> {
-        self.signal("TERM", State::Running)?;
+        self.host.signal("TERM").await.with_context(|| self.name.clone())?;
         let what = format!("the end of {}", self.name);
-        until(&what, ENDED_WITHIN, || async {
-            let mut host = self.host();
-            if host.process.ended()?.is_none() {
-                bail!("it still runs");
-            }
-            host.state = State::Dead;
-            Ok(())
-        })
-        .await
+        until(&what, ENDED_WITHIN, || async { self.host.ended().await?.context("it still runs") }).await?;
+        self.now(State::Dead);
+        Ok(())
+    }
+
+    /// Cuts its network paths: packets vanish, connections stay open. Only containers can be cut off.
+    ///
+    /// # Errors
+    /// If it is a process, or does not run.
+    pub async fn cut_off(&self, from: Cut) -> Result<()> {
+        self.host.cut_off(from).await.with_context(|| self.name.clone())?;
+        self.now(State::CutOff);
+        Ok(())
+    }
+
+    /// Mends what was cut.
+    ///
+    /// # Errors
+    /// If it is a process, or does not run.
+    pub async fn reconnect(&self) -> Result<()> {
+        self.host.reconnect().await.with_context(|| self.name.clone())?;
+        self.now(State::Running);
+        Ok(())
     }
 
     /// Asks it a command, in words, on a connection of its own.
@@ -189,19 +206,12 @@ impl Node {
         connection.with_context(|| format!("no connection to {} at {}", self.name, self.address))
     }
 
-    fn signal(&self, signal: &str, after: State) -> Result<()> {
-        let mut host = self.host();
-        host.process.signal(signal).with_context(|| self.name.clone())?;
-        host.state = after;
-        Ok(())
+    fn now(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_else(|_| "(it wrote no log)".to_owned())
-    }
-
-    fn host(&self) -> MutexGuard<'_, Host> {
-        self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

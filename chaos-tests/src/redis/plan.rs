@@ -55,11 +55,19 @@ pub struct Plan {
     pub(super) settings: Vec<(String, String)>,
     pub(super) password: Option<String>,
     pub(super) validity_factor: u32,
+    pub(super) in_containers: bool,
 }
 
 impl Plan {
     pub(super) fn new(shape: Shape) -> Self {
-        Self { shape, server: Server::default(), settings: Vec::new(), password: None, validity_factor: 1 }
+        Self {
+            shape,
+            server: Server::default(),
+            settings: Vec::new(),
+            password: None,
+            validity_factor: 1,
+            in_containers: false,
+        }
     }
 
     /// Gives the primary of a [`Shape::Single`] or [`Shape::Sentinel`] this many replicas.
@@ -99,6 +107,15 @@ impl Plan {
     #[must_use]
     pub fn validity_factor(mut self, factor: u32) -> Self {
         self.validity_factor = factor;
+        self
+    }
+
+    /// Gives each server a container with an address of its own, so that it can be cut off. Grounds with
+    /// containers wait for each other. Where no engine is they are processes all the same, and say so: ask
+    /// [`Ground::can_cut`].
+    #[must_use]
+    pub fn in_containers(mut self) -> Self {
+        self.in_containers = true;
         self
     }
 

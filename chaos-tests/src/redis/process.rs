@@ -50,13 +50,9 @@ impl Process {
     }
 
     /// Sends a signal, named as `kill` wants it.
-    pub(super) fn signal(&mut self, signal: &str) -> Result<()> {
+    pub(super) fn signal(&mut self, name: &str) -> Result<()> {
         let Some(child) = &self.child else { bail!("it does not run") };
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status()?;
-        if !status.success() {
-            bail!("cannot send {signal} to process {}", child.id());
-        }
-        Ok(())
+        signal(child.id(), name)
     }
 }
 
@@ -67,4 +63,13 @@ impl Drop for Process {
             let _ = child.wait();
         }
     }
+}
+
+/// Sends a signal to a process, named as `kill` wants it.
+pub(super) fn signal(pid: u32, name: &str) -> Result<()> {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status()?;
+    if !status.success() {
+        bail!("cannot send {name} to process {pid}");
+    }
+    Ok(())
 }

@@ -31,6 +31,13 @@ impl Server {
         }
     }
 
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Valkey => "valkey",
+        }
+    }
+
     /// Whether its program is here.
     pub fn is_here(self) -> bool {
         self.program().is_ok()
