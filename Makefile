@@ -1,4 +1,5 @@
-# What there is to run. `make test` needs a Rust toolchain and nothing else; it fetches the rest.
+# What there is to run. `make test` needs a Rust toolchain and, for its Redis servers, Debian's packages;
+# it fetches the rest.
 
 CARGO ?= cargo
 
@@ -21,3 +22,4 @@ figures:
 
 tools:
 	@command -v rustfmt >/dev/null && command -v cargo-clippy >/dev/null || rustup component add rustfmt clippy
+	@chaos-tests/setup/servers.sh

@@ -2,7 +2,9 @@
 //!
 //! - [`process`] starts and kills the program;
 //! - [`client`] talks to it as any client would;
-//! - [`ledger`] knows what a ledger must hold after what its clients saw.
+//! - [`ledger`] knows what a ledger must hold after what its clients saw;
+//! - [`redis`] gives a test a Redis of its own, which it may break;
+//! - [`wait`] waits for what must come true.
 //!
 //! Nothing here is linked into the program, and nothing of the program is linked in here: what is tested
 //! is what a user gets.
@@ -10,3 +12,5 @@
 pub mod client;
 pub mod ledger;
 pub mod process;
+pub mod redis;
+pub mod wait;
