@@ -10,7 +10,23 @@
 //! ```
 //!
 //! - [`connector`]: how a connection to one server is made, by us or by the host program.
+//! - [`Setup`], [`Dial`]: ours, from URLs and keys, with logins by [`Credentials`] that are kept up to date.
 //! - [`options`]: what can be set.
 
 pub mod connector;
 pub mod options;
+
+mod managed;
+mod setup;
+pub mod url;
+
+mod credentials;
+mod keeper;
+mod refresh;
+
+mod dial;
+mod tls;
+
+pub use credentials::{Credentials, DEFAULT_USER, Login, PasswordFile, Secret, Validity};
+pub use dial::{CONNECT_TIMEOUT, Dial};
+pub use setup::{Setup, SetupErrors, SetupFault};
