@@ -47,11 +47,29 @@ pub enum Role {
     Sentinel,
 }
 
+/// Why there is no connection. Names the address and the fault, and no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answered, or not in time. It may work later.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The server said no, or something is wrong on our side, such as a password or a certificate. It stays
+    /// so until somebody changes it.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<ConnectError> for StoreError {
+    fn from(error: ConnectError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// Makes connections. The host program may bring its own; ours dials by URL.
 ///
 /// What it hands out is owned by the store, which drops it when it is broken or no longer of use. Connecting
 /// may take as long as the caller waits; an error names the address and the fault, and no secret.
 pub trait Connector: Send + Sync + 'static {
     /// Connects to a server, authenticated and ready for commands.
-    fn connect(&self, to: &Address, role: Role) -> Pending<Result<MultiplexedConnection, StoreError>>;
+    fn connect(&self, to: &Address, role: Role) -> Pending<Result<MultiplexedConnection, ConnectError>>;
 }

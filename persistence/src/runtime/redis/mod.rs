@@ -17,19 +17,36 @@
 //! *Acknowledged* means stored, and counted by `WAIT` on as many replicas as could be elected
 //! ([redundancy](engine::redundancy)). Who may write is decided by the server, from the fence token, in the
 //! [script](engine::append) that stores the batch: a late copy, a stale owner, a second process change nothing.
+//!
+//! - [`connector`]: how a connection to one server is made, by us or by the host program.
+//! - [`Setup`], [`Dial`]: ours, from URLs and keys, with logins by [`Credentials`] that are kept up to date.
+//! - [`options`]: what can be set.
 
 pub mod connector;
+pub mod options;
+pub mod url;
+
+mod credentials;
+mod dial;
+mod keeper;
+mod managed;
+mod refresh;
+mod setup;
+mod tls;
+
 mod engine;
 mod hub;
 mod job;
 mod jobs;
 mod link;
 mod meter;
-pub mod options;
 mod primary;
 mod queue;
 mod store;
 mod survey;
 mod watcher;
 
+pub use credentials::{Credentials, DEFAULT_USER, Login, PasswordFile, Secret, Validity};
+pub use dial::{CONNECT_TIMEOUT, Dial};
+pub use setup::{Setup, SetupErrors, SetupFault};
 pub use store::RedisStore;
