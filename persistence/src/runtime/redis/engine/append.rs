@@ -108,7 +108,9 @@ impl Append {
             call.arg(self.keys.ids(entity_type, *bucket));
         }
 
-        call.arg(self.token(self.batch.number - 1)).arg(self.token(self.batch.number));
+        // Batch 0 follows nothing.
+        let before = self.batch.number.checked_sub(1).map_or("?".to_owned(), |before| self.token(before));
+        call.arg(before).arg(self.token(self.batch.number));
         call.arg(appends).arg(deletions).arg(births.len());
         for (_, (first, appends)) in appended() {
             let count: usize = appends.iter().map(|at| events(&writes[*at]).len()).sum();

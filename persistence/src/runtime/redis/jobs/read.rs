@@ -111,7 +111,7 @@ impl ReadJob {
             Err(what) => return self.damaged(what),
         }
         let found_all = (found.len() as u64) < asked.count;
-        for (number, event) in (asked.first..).zip(found) {
+        for (event, number) in found.into_iter().zip(asked.first..) {
             let Value::BulkString(event) = event else { return Verdict::nonsense(&event) };
             // Somebody deletes while we read without deciding: list and base are not of one moment.
             if self.events.is_empty() && number_of(&event).is_some_and(|found| found != number) {
