@@ -4,9 +4,10 @@
 //! own: an operator is one person, and a list of parked entities asks every lane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use abide_persistence::engine::Message;
-use abide_persistence::model::Format;
+use abide_persistence::model::{Failure, Format};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRef, Request, State};
@@ -32,6 +33,8 @@ const MAX_LIMIT: u64 = 1000;
 /// Longest reason that is shown, in characters; the log has the whole.
 const MAX_REASON: usize = 2000;
 
+mod shards;
+
 #[derive(Clone)]
 struct Admin {
     gateway: Arc<Gateway>,
@@ -49,6 +52,8 @@ pub(crate) fn admin_router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route(Route::Parked.template(), get(parked))
         .route(Route::Release.template(), post(release))
+        .route(Route::ParkedShards.template(), get(shards::parked))
+        .route(Route::AcceptLoss.template(), post(shards::accept_loss))
         .route(Route::Livez.template(), get(operations::livez))
         .route(Route::Readyz.template(), get(operations::readyz))
         .route(Route::Healthz.template(), get(operations::healthz))
@@ -74,8 +79,9 @@ async fn release(State(admin): State<Admin>, request: Request) -> Response {
 
 async fn unknown_path(State(admin): State<Admin>, request: Request) -> Response {
     let work = async {
-        let words = "nothing is at this path of the admin listener; it has /v1/entities/parked and \
-                     /v1/entities/{type}/{id}/release, and entities are at the listener for clients";
+        let words = "nothing is at this path of the admin listener; it has /v1/entities/parked, \
+                     /v1/entities/{type}/{id}/release, /v1/shards/parked and \
+                     /v1/shards/{shard}/accept-loss, and entities are at the listener for clients";
         Problem::new(ProblemKind::UnknownPath, words).into_response()
     };
     admin.gateway.observed(Route::Unmatched, request.method(), work).await
@@ -116,10 +122,7 @@ async fn show_parked(gateway: &Gateway, head: &Parts) -> Result<Response, Proble
     let query = Query::read(head.uri.query(), &["limit"])?;
     let wanted = query.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT) as usize;
     // One beyond tells whether there are more.
-    let asked = tokio::time::timeout(limit, gateway.region.parked(wanted + 1)).await;
-    let mut found = asked
-        .map_err(|_| Problem::new(ProblemKind::TimedOut, "the deadline passed before all lanes had told"))?
-        .map_err(problem_of)?;
+    let mut found = in_time(limit, gateway.region.parked(wanted + 1)).await?;
     let more = found.len() > wanted;
     found.truncate(wanted);
     let entities = found.into_iter().map(|parked| ParkedEntity {
@@ -128,6 +131,13 @@ async fn show_parked(gateway: &Gateway, head: &Parts) -> Result<Response, Proble
         reason: shortened(parked.reason),
     });
     Ok(operations::json(StatusCode::OK, &Parked { entities: entities.collect(), more }))
+}
+
+/// What lanes were asked, if they have told before the deadline.
+async fn in_time<T>(limit: Duration, told: impl Future<Output = Result<T, Failure>>) -> Result<T, Problem> {
+    let told = tokio::time::timeout(limit, told).await;
+    told.map_err(|_| Problem::new(ProblemKind::TimedOut, "the deadline passed before all lanes had told"))?
+        .map_err(problem_of)
 }
 
 fn shortened(mut reason: String) -> String {

@@ -49,6 +49,11 @@ pub(crate) fn release(path: &str) -> Option<Result<Parts<'_>, Malformed>> {
     entity(path.strip_suffix("/release")?)
 }
 
+/// The shard in `/v1/shards/{shard}/accept-loss`, as it is written.
+pub(crate) fn accept_loss(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1/shards/")?.strip_suffix("/accept-loss")
+}
+
 /// The decoded type in `/v1/entities/{type}`.
 pub(crate) fn entity_type(path: &str) -> Option<Result<Cow<'_, str>, Malformed>> {
     path.strip_prefix(ENTITIES).filter(|name| !name.contains('/')).map(decode)

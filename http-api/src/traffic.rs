@@ -25,6 +25,10 @@ pub(crate) enum Route {
     Parked,
     /// On the listener for operators.
     Release,
+    /// On the listener for operators.
+    ParkedShards,
+    /// On the listener for operators.
+    AcceptLoss,
     /// Whatever has no route.
     Unmatched,
 }
@@ -33,7 +37,7 @@ impl Route {
     const COUNT: usize = Self::Unmatched as usize + 1;
 
     /// Those that the clients' router has.
-    pub(crate) const ROUTED: [Self; Self::COUNT - 3] = [
+    pub(crate) const ROUTED: [Self; Self::COUNT - 5] = [
         Self::Entity,
         Self::Events,
         Self::Ids,
@@ -58,6 +62,8 @@ impl Route {
             Self::Metrics => "/metrics",
             Self::Parked => "/v1/entities/parked",
             Self::Release => "/v1/entities/{type}/{id}/release",
+            Self::ParkedShards => "/v1/shards/parked",
+            Self::AcceptLoss => "/v1/shards/{shard}/accept-loss",
             Self::Unmatched => "unmatched",
         }
     }

@@ -353,6 +353,13 @@ fn shards_check(region: &Region) -> Check {
     let check = Check::new("shards", move || {
         let status = region.status();
         async move {
+            if status.shards_parked > 0 {
+                return Err(format!(
+                    "a journal has lost events of {} shards, which wait for an operator: see /v1/shards/parked of \
+                     the admin listener",
+                    status.shards_parked
+                ));
+            }
             if status.shards_lost > 0 {
                 return Err(format!("{} shards were lost to another owner", status.shards_lost));
             }
@@ -367,6 +374,7 @@ fn gauges(region: &Region) {
     for (name, value) in [
         ("abide_shards_assigned", status.shards_assigned),
         ("abide_shards_held", status.shards_held),
+        ("abide_shards_parked", status.shards_parked),
         ("abide_entities_active", status.entities),
         ("abide_entities_parked", status.entities_parked),
         ("abide_requests_waiting", status.requests_waiting),
@@ -376,14 +384,16 @@ fn gauges(region: &Region) {
     }
 }
 
-/// Keeps `/readyz` true to whether all shards are held.
+/// Keeps `/readyz` true to whether all shards are held. One that is parked waits for an operator, and no other
+/// node would do better.
 async fn watch_shards(region: Region, readiness: Readiness, shards: usize) {
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut was_ready = false;
     loop {
         tick.tick().await;
-        let held = region.status().shards_held;
+        let status = region.status();
+        let held = status.shards_held + status.shards_parked;
         if held == shards && !was_ready {
             readiness.clear("shards");
             tracing::info!(shards, "the node is ready");

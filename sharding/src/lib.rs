@@ -19,8 +19,9 @@ pub mod engine;
 pub mod runtime;
 
 pub use engine::registry::{EntityOptions, RegistrationError, Registry, TypeIndex, TypeSchemas};
+pub use engine::shard::Loss;
 pub use runtime::ask::{Ask, AskError};
 pub use runtime::reference::EntityRef;
-pub use runtime::region::{Address, ParkedEntity, Region, RegionConfig, RegionStatus, Stopped};
+pub use runtime::region::{Address, ParkedEntity, ParkedShard, Region, RegionConfig, RegionStatus, Stopped};
 pub use runtime::stores::{Stores, UnknownStore};
 pub use runtime::watch::EventsWatch;

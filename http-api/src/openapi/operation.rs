@@ -53,7 +53,9 @@ pub(super) fn operations(route: Route, entity_type: Option<&str>) -> Value {
                 &[BadTarget, UnknownPath, GatewayPanicked],
             ),
         } }),
-        Route::Parked | Route::Release | Route::Unmatched => json!({}),
+        Route::Parked | Route::Release | Route::ParkedShards | Route::AcceptLoss | Route::Unmatched => {
+            json!({})
+        }
     }
 }
 
@@ -106,6 +108,8 @@ fn command(name: &str) -> Value {
         NotSupported,
         EntityParked,
         JournalFailed,
+        JournalUnavailable,
+        EventsLost,
         ShardLost,
         NoOwner,
         ShuttingDown,
@@ -157,6 +161,7 @@ fn state(name: &str) -> Value {
         NotSupported,
         EntityParked,
         JournalFailed,
+        EventsLost,
         ShardLost,
         NoOwner,
         ShuttingDown,

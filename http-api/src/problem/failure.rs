@@ -6,7 +6,7 @@ use abide_persistence::model::Failure;
 
 use super::{Problem, ProblemKind};
 
-/// Nothing heals a parked entity but a person; asking more often helps nobody.
+/// Nothing heals a parked entity or shard but a person; asking more often helps nobody.
 const PARKED_PAUSE: Duration = Duration::from_secs(30);
 
 /// What a client is told about a failure.
@@ -56,6 +56,15 @@ pub(crate) fn problem_of(failure: Failure) -> Problem {
         Failure::JournalFailed { reason, retry_after, .. } => {
             let words = "the journal did not acknowledge or did not answer";
             Problem::new(ProblemKind::JournalFailed, words).cause(reason).retry_after(retry_after)
+        }
+        Failure::JournalUnavailable { retry_after } => {
+            let words =
+                "the journal has stopped answering and is left alone for a while; the command was not begun";
+            Problem::new(ProblemKind::JournalUnavailable, words).retry_after(retry_after)
+        }
+        Failure::EventsLost { .. } => {
+            let words = "the journal has lost events of the entity's shard, which waits for an operator";
+            Problem::new(ProblemKind::EventsLost, words).retry_after(PARKED_PAUSE)
         }
         Failure::ShardLost { .. } => Problem::new(
             ProblemKind::ShardLost,
@@ -130,6 +139,15 @@ mod tests {
             (Failure::Parked { reason: secret() }, 503, "entity-parked", Nothing, Some("30")),
             (journal(Nothing), 503, "journal-failed", Nothing, Some("5")),
             (journal(Unknown), 503, "journal-failed", Unknown, Some("5")),
+            (
+                Failure::JournalUnavailable { retry_after: Duration::from_millis(11_500) },
+                503,
+                "journal-unavailable",
+                Nothing,
+                Some("12"),
+            ),
+            (Failure::EventsLost { outcome: Nothing }, 503, "events-lost", Nothing, Some("30")),
+            (Failure::EventsLost { outcome: Unknown }, 503, "events-lost", Unknown, Some("30")),
             (Failure::ShardLost { outcome: Nothing }, 503, "shard-lost", Nothing, Some("1")),
             (Failure::ShardLost { outcome: Unknown }, 503, "shard-lost", Unknown, Some("1")),
             (Failure::NoOwner { reason: secret() }, 503, "no-owner", Nothing, Some("1")),

@@ -61,6 +61,10 @@ pub enum ProblemKind {
     EntityParked,
     /// The journal did not acknowledge.
     JournalFailed,
+    /// The journal has stopped answering, and the command was not begun.
+    JournalUnavailable,
+    /// The journal has lost events of the entity's shard, which waits for an operator.
+    EventsLost,
     /// The shard moved away while the request was there.
     ShardLost,
     /// The shard has no owner now.
@@ -80,7 +84,7 @@ impl ProblemKind {
     pub const URN_PREFIX: &str = "urn:abide:problem:";
 
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::NotJson,
         Self::BadEntityId,
         Self::BadTarget,
@@ -108,6 +112,8 @@ impl ProblemKind {
         Self::NotSupported,
         Self::EntityParked,
         Self::JournalFailed,
+        Self::JournalUnavailable,
+        Self::EventsLost,
         Self::ShardLost,
         Self::NoOwner,
         Self::ShuttingDown,
@@ -179,6 +185,12 @@ impl ProblemKind {
                 (StatusCode::SERVICE_UNAVAILABLE, "entity-parked", "The entity cannot be recovered")
             }
             Self::JournalFailed => (StatusCode::SERVICE_UNAVAILABLE, "journal-failed", "The journal failed"),
+            Self::JournalUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "journal-unavailable", "The journal has stopped answering")
+            }
+            Self::EventsLost => {
+                (StatusCode::SERVICE_UNAVAILABLE, "events-lost", "The journal has lost events")
+            }
             Self::ShardLost => {
                 (StatusCode::SERVICE_UNAVAILABLE, "shard-lost", "The entity's shard moved away")
             }

@@ -65,12 +65,13 @@ pub trait Journal: Send + Sync + 'static {
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>>;
 
     /// How long a claim or a batch of this shard would be refused unheard from now on, because the server that
-    /// it goes to has stopped answering; `None` if it would be tried. Zero means that one may be tried, to
-    /// see whether the server answers again.
+    /// it goes to has stopped answering; `None` if it would be tried. Zero means that one call may be tried, to
+    /// see whether the server answers again; while that is under way, it is worth asking again soon.
     ///
     /// Asked before a command is handled, so that none is begun whose events would be refused: it must
-    /// cost next to nothing, and be truthful only in the end. Whoever is told zero claims the shard again
-    /// rather than write: an entity stops when its batch is refused, and nobody does for a claim.
+    /// cost next to nothing, and may be late by a moment. Whoever is told zero claims the shard again
+    /// rather than write: an entity stops when its batch is refused, and nobody does for a claim. So a
+    /// store says `None` only once a call was answered.
     fn refuses_writes(&self, shard: ShardId) -> Option<Duration> {
         let _ = shard;
         None

@@ -140,6 +140,19 @@ pub enum Failure {
         /// When another try is worth it.
         retry_after: Duration,
     },
+    /// The journal has stopped answering and is left alone for a while. The command was not begun.
+    #[error("the journal does not answer, and is left alone for a while")]
+    JournalUnavailable {
+        /// When it is tried again.
+        retry_after: Duration,
+    },
+    /// The journal has lost events of the entity's shard that it had acknowledged. The shard waits for an
+    /// operator.
+    #[error("the journal has lost events of the entity's shard")]
+    EventsLost {
+        /// Whether events of this command may be stored.
+        outcome: Outcome,
+    },
     /// The shard was taken by another owner while the request was here.
     #[error("the shard has another owner now")]
     ShardLost {
@@ -184,6 +197,7 @@ impl Failure {
             | Self::Panicked { outcome, .. }
             | Self::AnswerNotEncodable { outcome, .. }
             | Self::JournalFailed { outcome, .. }
+            | Self::EventsLost { outcome }
             | Self::ShardLost { outcome } => *outcome = Outcome::Unknown,
             Self::ShuttingDown => return Self::Abandoned,
             // The others are said before the entity's code runs, or are unknown anyway.
@@ -193,6 +207,7 @@ impl Failure {
             | Self::EntityBusy { .. }
             | Self::NodeBusy { .. }
             | Self::Parked { .. }
+            | Self::JournalUnavailable { .. }
             | Self::NoOwner { .. }
             | Self::Expired
             | Self::TimedOut
@@ -210,6 +225,7 @@ impl Failure {
             | Self::EntityBusy { .. }
             | Self::NodeBusy { .. }
             | Self::Parked { .. }
+            | Self::JournalUnavailable { .. }
             | Self::NoOwner { .. }
             | Self::ShuttingDown
             | Self::Expired => Outcome::None,
@@ -217,6 +233,7 @@ impl Failure {
             | Self::Panicked { outcome, .. }
             | Self::AnswerNotEncodable { outcome, .. }
             | Self::JournalFailed { outcome, .. }
+            | Self::EventsLost { outcome }
             | Self::ShardLost { outcome } => *outcome,
             Self::TimedOut | Self::Abandoned => Outcome::Unknown,
         }

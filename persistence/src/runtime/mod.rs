@@ -10,4 +10,4 @@ pub mod redis;
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 pub use faulty::{Asked, Call, Fault, FaultControl, Faulty, On};
 pub use local_files::{LocalFiles, LocalFilesError};
-pub use memory::{MemoryControl, MemoryJournal, MemorySnapshots};
+pub use memory::{MemoryBackup, MemoryControl, MemoryJournal, MemorySnapshots};

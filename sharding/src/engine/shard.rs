@@ -10,6 +10,9 @@
 //!                         session + 1 ◀───────┘
 //! ```
 //!
+//! A shard of which the journal has lost events is parked ([`loss`]); while the journal refuses writes, no
+//! command is begun ([`gate`]).
+//!
 //! Invariants: one batch in flight; a number is used for one batch only; entities read only under a
 //! claim that was taken, and what they read under an older one does not count.
 
@@ -24,13 +27,18 @@ use abide_persistence::engine::{
 };
 use abide_persistence::envelope::StoredEvent;
 use abide_persistence::journal::{
-    Batch, Claim, ClaimError, Epoch, EventPage, EventToken, JournalLimits, ReadError, ReadEvents, Snapshot,
-    SnapshotCriteria, SnapshotError, Usurped, Write, WriteError, Writer,
+    Batch, Claim, ClaimError, Epoch, EventPage, EventToken, JournalLimits, Known, ReadError, ReadEvents,
+    Snapshot, SnapshotCriteria, SnapshotError, Usurped, Write, WriteError, Writer,
 };
 use abide_persistence::model::{Answer, Caller, Failure, Outcome};
 use abide_persistence::{EntityId, PersistenceId, PersistenceIdHash, ShardId};
 
+pub use loss::Loss;
+
 use super::registry::TypeIndex;
+
+mod gate;
+mod loss;
 
 /// A request on its way to an entity of this shard.
 #[derive(Debug)]
@@ -47,6 +55,8 @@ pub struct Delivery<'a> {
     pub caller: Option<Caller>,
     /// When nobody waits for the answer any more, since the start of the process.
     pub deadline: Option<Duration>,
+    /// For how long the journal would refuse what a command stores, if it would.
+    pub journal_rests: Option<Duration>,
 }
 
 /// An entity of this shard, while it is here.
@@ -56,7 +66,12 @@ pub type Place = (TypeIndex, Slot);
 #[derive(Debug)]
 pub enum Action {
     /// Claim the shard at the journal; tell [`Shard::claimed`].
-    Claim(Claim),
+    Claim {
+        /// With this claim.
+        claim: Claim,
+        /// What the journal must hold.
+        least: Option<Known>,
+    },
     /// Write the batch; tell [`Shard::written`].
     Write(Batch),
     /// Read a page; tell [`Shard::read`] with the same place and life.
@@ -94,11 +109,13 @@ pub enum Action {
     Wake {
         /// Since the start of the process.
         at: Duration,
-        /// Whom; nobody in particular means the shard's claim.
+        /// Whom; nobody in particular means the shard itself.
         place: Option<Place>,
     },
     /// The shard is lost to this node. It comes back only by a new assignment.
     Lost(Lost),
+    /// The journal has lost events of the shard. It waits for an operator.
+    Parked(Loss),
 }
 
 /// Why a shard was lost.
@@ -108,8 +125,6 @@ pub enum Lost {
     Fenced(String),
     /// Journal and owner disagree on where a stream ends.
     Conflict(String),
-    /// The journal has lost what it had acknowledged.
-    Forgotten(String),
     /// Another cluster or process works on this journal. The node must stop.
     Usurped(Usurped),
 }
@@ -117,7 +132,7 @@ pub enum Lost {
 impl Lost {
     fn words(&self) -> String {
         match self {
-            Self::Fenced(words) | Self::Conflict(words) | Self::Forgotten(words) => words.clone(),
+            Self::Fenced(words) | Self::Conflict(words) => words.clone(),
             Self::Usurped(usurped) => usurped.to_string(),
         }
     }
@@ -129,6 +144,7 @@ enum Hold {
     Claiming { claim: Claim, attempts: u32, retry_at: Option<Duration> },
     Held { claim: Claim, next_batch: u64 },
     Lost { reason: String },
+    Parked { loss: Loss },
 }
 
 #[derive(Debug)]
@@ -158,6 +174,12 @@ pub struct Shard {
     life: u64,
     /// The last session used with an epoch. It outlives the hold: a session is never used twice.
     last_claim: Option<Claim>,
+    /// The most that the journal has acknowledged. It outlives the hold, too.
+    known: Option<Known>,
+    /// A read found less than is known; the next claim decides.
+    doubts: bool,
+    /// The journal refuses writes, and what is to be written waits until it is looked at again.
+    looks_again_at: Option<Duration>,
 }
 
 impl std::fmt::Debug for Shard {
@@ -185,12 +207,20 @@ impl Shard {
             again: Vec::new(),
             life: 0,
             last_claim: None,
+            known: None,
+            doubts: false,
+            looks_again_at: None,
         }
     }
 
     /// The shard is this node's from now on, at this epoch.
     pub fn assign(&mut self, turn: &mut Turn, epoch: Epoch, actions: &mut Vec<Action>) {
         if self.last_claim.is_some_and(|last| last.epoch > epoch) {
+            return;
+        }
+        // Nothing has changed that would bring back what was lost.
+        if matches!(self.hold, Hold::Parked { .. }) && self.last_claim.is_some_and(|last| last.epoch == epoch)
+        {
             return;
         }
         if let Hold::Claiming { claim, .. } | Hold::Held { claim, .. } = self.hold {
@@ -269,12 +299,14 @@ impl Shard {
         delivery: Delivery<'_>,
         actions: &mut Vec<Action>,
     ) {
-        let Delivery { entity_type, hash, id, message, caller, deadline } = delivery;
+        let Delivery { entity_type, hash, id, message, caller, deadline, journal_rests } = delivery;
+        let is_command = matches!(message, Message::Command(_) | Message::CommandIf(..));
         match &self.hold {
+            Hold::Claiming { .. } | Hold::Held { .. } if is_command && let Some(rests) = journal_rests => {
+                return self.refuse_at_gate(turn, caller, rests, actions);
+            }
             // The journal is away: what is begun now would pile up behind it and take effect who knows when.
-            Hold::Claiming { attempts: 1.., retry_at, .. }
-                if matches!(message, Message::Command(_) | Message::CommandIf(..)) =>
-            {
+            Hold::Claiming { attempts: 1.., retry_at, .. } if is_command => {
                 let retry_after =
                     retry_at.map_or(CLAIM_BACKOFF.min, |at| at.saturating_sub(turn.now.since_start));
                 let reason = "the shard cannot be claimed".to_owned();
@@ -290,6 +322,12 @@ impl Shard {
                 let reason = reason.clone();
                 return refuse(turn, caller, Failure::NoOwner { reason });
             }
+            Hold::Parked { .. } => {
+                return refuse(turn, caller, Failure::EventsLost { outcome: Outcome::None });
+            }
+        }
+        if is_command {
+            self.pass_gate();
         }
         let at = usize::from(entity_type.0);
         if self.stores.len() <= at {
@@ -314,13 +352,18 @@ impl Shard {
             return;
         }
         match result {
-            Ok(()) => self.hold = Hold::Held { claim, next_batch: 1 },
+            Ok(()) => {
+                self.learn(Known { claim, batch: 0 });
+                self.doubts = false;
+                self.looks_again_at = None;
+                self.hold = Hold::Held { claim, next_batch: 1 };
+            }
             Err(ClaimError::Fenced { held }) => {
                 let words = format!("claim {claim} was fenced by {held}");
                 self.lose(turn, Lost::Fenced(words), Outcome::None, actions);
             }
-            Err(error @ ClaimError::Lost { .. }) => {
-                self.lose(turn, Lost::Forgotten(error.to_string()), Outcome::None, actions);
+            Err(ClaimError::Lost { held, least }) => {
+                self.park(turn, Loss { known: least, held }, Outcome::None, actions);
             }
             Err(ClaimError::Damaged(what)) => {
                 self.lose(turn, Lost::Conflict(what), Outcome::None, actions);
@@ -352,6 +395,7 @@ impl Shard {
         };
         let error = match result {
             Ok(()) => {
+                self.learn(Known { claim, batch: number });
                 let token = EventToken { claim, batch: number };
                 let mut places = batch.places;
                 places.dedup();
@@ -368,8 +412,9 @@ impl Shard {
                 let words = format!("batch {number} of claim {claim} was fenced by {held}");
                 self.lose(turn, Lost::Fenced(words), outcome, actions);
             }
-            WriteError::Lost { .. } => {
-                self.lose(turn, Lost::Forgotten(error.to_string()), outcome, actions);
+            WriteError::Lost { held, .. } => {
+                let known = Known { claim, batch: number - 1 };
+                self.park(turn, Loss { known, held }, outcome, actions);
             }
             WriteError::Conflict { .. } | WriteError::Damaged(_) => {
                 self.lose(turn, Lost::Conflict(error.to_string()), outcome, actions);
@@ -425,12 +470,14 @@ impl Shard {
         if !self.counts(turn, place, life, claim, actions) {
             return;
         }
-        // A server that lags behind names an older claim, and is asked again; a newer claim is the end.
-        if let Err(ReadError::Fenced { held: Some(held) }) = &page
-            && held.claim > claim
-        {
-            let words = format!("a read under claim {claim} was fenced by {held}");
-            return self.lose(turn, Lost::Fenced(words), Outcome::Unknown, actions);
+        match &page {
+            Err(ReadError::Fenced { held: Some(held) }) if held.claim > claim => {
+                let words = format!("a read under claim {claim} was fenced by {held}");
+                return self.lose(turn, Lost::Fenced(words), Outcome::Unknown, actions);
+            }
+            // Less than was acknowledged: of a server that was left behind, or of all that is left.
+            Err(ReadError::Fenced { .. }) => self.doubts = true,
+            Ok(_) | Err(ReadError::Failed(_) | ReadError::Damaged(_)) => {}
         }
         self.with(place, actions, |store, slot| store.loaded(turn, slot, page));
     }
@@ -467,7 +514,7 @@ impl Shard {
                 self.with(place, actions, |store, slot| store.reload(turn, slot));
                 false
             }
-            Hold::Unowned | Hold::Lost { .. } => false,
+            Hold::Unowned | Hold::Lost { .. } | Hold::Parked { .. } => false,
         }
     }
 
@@ -496,62 +543,62 @@ impl Shard {
         }
     }
 
-    /// A moment has come that was asked for by [`Action::Wake`].
-    pub fn wake(&mut self, turn: &mut Turn, place: Option<Place>, actions: &mut Vec<Action>) {
-        if let Some(place) = place {
-            return self.with(place, actions, |store, slot| store.wake(turn, slot));
+    /// A moment has come for an entity that was asked for by [`Action::Wake`].
+    pub fn wake(&mut self, turn: &mut Turn, place: Place, actions: &mut Vec<Action>) {
+        self.with(place, actions, |store, slot| store.wake(turn, slot));
+    }
+
+    /// A moment has come for the shard itself that was asked for by [`Action::Wake`]. `journal_rests` is as in
+    /// a [`Delivery`].
+    pub fn wake_shard(
+        &mut self,
+        turn: &mut Turn,
+        journal_rests: Option<Duration>,
+        actions: &mut Vec<Action>,
+    ) {
+        self.look(turn, journal_rests, actions);
+        let Hold::Claiming { claim, retry_at, .. } = &mut self.hold else { return };
+        if retry_at.is_none_or(|at| at > turn.now.since_start) {
+            return;
         }
-        if let Hold::Claiming { claim, retry_at, .. } = &mut self.hold
-            && retry_at.is_some_and(|at| at <= turn.now.since_start)
-        {
-            *retry_at = None;
-            actions.push(Action::Claim(*claim));
-        }
+        *retry_at = match journal_rests {
+            Some(rests) if !rests.is_zero() => Some(gate::moment(self.id, turn, rests)),
+            _ => None,
+        };
+        actions.push(match *retry_at {
+            Some(at) => Action::Wake { at, place: None },
+            None => Action::Claim { claim: *claim, least: self.known },
+        });
     }
 
     /// Whether [`flush`](Self::flush) would find something to do.
     pub fn wants_flush(&self) -> bool {
-        self.is_held()
-            && (!self.loads.is_empty()
-                || (self.in_flight.is_none() && !(self.dirty.is_empty() && self.again.is_empty())))
+        self.is_held() && (!self.loads.is_empty() || self.wants_to_write() || self.wants_to_be_sure())
     }
 
-    /// Sends off what can be: reads, and the next batch if none is in flight.
-    pub fn flush(&mut self, turn: &mut Turn, actions: &mut Vec<Action>) {
-        let Hold::Held { claim, ref mut next_batch } = self.hold else { return };
-        if self.in_flight.is_none() && !(self.dirty.is_empty() && self.again.is_empty()) {
-            let number = *next_batch;
-            let limits = self.limits;
-            let mut builder = BatchBuilder::new(claim, number, turn.now, limits);
-            let mut places = Vec::new();
-            let mut writes = Vec::new();
-            for (place, write) in self.again.drain(..) {
-                places.push(place);
-                writes.push(renumbered(write, claim, number));
-            }
-            let before = places.len();
-            while !builder.is_full() {
-                let Some(place) = self.dirty.pop_front() else { break };
-                // An entity of which an older write goes first gets the next batch.
-                if places[..before].contains(&place) {
-                    self.dirty.push_back(place);
-                    break;
-                }
-                let Some(store) = self.stores[usize::from(place.0.0)].as_mut() else { continue };
-                let taken = builder.writes();
-                let more = store.collect(place.1, &mut builder);
-                places.extend(std::iter::repeat_n(place, builder.writes() - taken));
-                if more {
-                    self.dirty.push_front(place);
-                }
-            }
-            writes.extend(builder.finish());
-            if !writes.is_empty() {
-                *next_batch += 1;
-                let writes = Arc::new(writes);
-                self.in_flight = Some(InFlight { claim, number, places, writes: Arc::clone(&writes) });
-                let (shard, writer) = (self.id, self.writer);
-                actions.push(Action::Write(Batch { shard, claim, number, writer, writes }));
+    fn wants_to_write(&self) -> bool {
+        self.in_flight.is_none()
+            && self.looks_again_at.is_none()
+            && !(self.dirty.is_empty() && self.again.is_empty())
+    }
+
+    /// A batch in flight will say whether something was lost.
+    fn wants_to_be_sure(&self) -> bool {
+        self.doubts && self.in_flight.is_none()
+    }
+
+    /// Sends off what can be: reads, and the next batch if none is in flight. `journal_rests` is as in a
+    /// [`Delivery`].
+    pub fn flush(&mut self, turn: &mut Turn, journal_rests: Option<Duration>, actions: &mut Vec<Action>) {
+        let Hold::Held { claim, .. } = self.hold else { return };
+        if self.wants_to_be_sure() {
+            self.doubts = false;
+            return self.begin_claim(claim.again(), actions);
+        }
+        if self.wants_to_write() {
+            match journal_rests {
+                None => self.write_batch(turn, actions),
+                Some(rests) => drop(self.look_again(turn, rests, actions)),
             }
         }
         for place in std::mem::take(&mut self.loads) {
@@ -568,6 +615,43 @@ impl Shard {
                     actions.push(Action::Read { place, life, read });
                 }
             }
+        }
+    }
+
+    fn write_batch(&mut self, turn: &Turn, actions: &mut Vec<Action>) {
+        let Hold::Held { claim, ref mut next_batch } = self.hold else { return };
+        let number = *next_batch;
+        let limits = self.limits;
+        let mut builder = BatchBuilder::new(claim, number, turn.now, limits);
+        let mut places = Vec::new();
+        let mut writes = Vec::new();
+        for (place, write) in self.again.drain(..) {
+            places.push(place);
+            writes.push(renumbered(write, claim, number));
+        }
+        let before = places.len();
+        while !builder.is_full() {
+            let Some(place) = self.dirty.pop_front() else { break };
+            // An entity of which an older write goes first gets the next batch.
+            if places[..before].contains(&place) {
+                self.dirty.push_back(place);
+                break;
+            }
+            let Some(store) = self.stores[usize::from(place.0.0)].as_mut() else { continue };
+            let taken = builder.writes();
+            let more = store.collect(place.1, &mut builder);
+            places.extend(std::iter::repeat_n(place, builder.writes() - taken));
+            if more {
+                self.dirty.push_front(place);
+            }
+        }
+        writes.extend(builder.finish());
+        if !writes.is_empty() {
+            *next_batch += 1;
+            let writes = Arc::new(writes);
+            self.in_flight = Some(InFlight { claim, number, places, writes: Arc::clone(&writes) });
+            let (shard, writer) = (self.id, self.writer);
+            actions.push(Action::Write(Batch { shard, claim, number, writer, writes }));
         }
     }
 
@@ -596,6 +680,8 @@ impl Shard {
         self.again.clear();
         self.dirty.clear();
         self.loads.clear();
+        self.doubts = false;
+        self.looks_again_at = None;
         for store in self.stores.iter_mut().flatten() {
             store.unload(turn, failure);
         }
@@ -614,7 +700,7 @@ impl Shard {
     fn begin_claim(&mut self, claim: Claim, actions: &mut Vec<Action>) {
         self.last_claim = Some(claim);
         self.hold = Hold::Claiming { claim, attempts: 0, retry_at: None };
-        actions.push(Action::Claim(claim));
+        actions.push(Action::Claim { claim, least: self.known });
     }
 
     fn with(

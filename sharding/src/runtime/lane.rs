@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +33,7 @@ use super::region::{Address, RegionConfig, Request, Stopped};
 use super::stores::Kinds;
 use super::watch::Watchers;
 use crate::engine::registry::TypeIndex;
-use crate::engine::shard::{Action, Delivery, Lost, Place, Shard};
+use crate::engine::shard::{Action, Delivery, Loss, Lost, Place, Shard};
 
 /// What comes to a lane.
 pub(crate) enum Letter {
@@ -42,6 +43,10 @@ pub(crate) enum Letter {
     Assign { shards: Vec<ShardId>, epoch: Epoch },
     /// Somebody asks which entities are parked, up to so many.
     ShowParked { most: usize, to: oneshot::Sender<Vec<(TypeIndex, EntityId, String)>> },
+    /// Somebody asks which shards are parked, at which of the journals, up to so many.
+    ShowParkedShards { most: usize, to: oneshot::Sender<Vec<(ShardId, usize, Loss)>> },
+    /// An operator goes on with what is left of a shard. Answered with what was lost, at which of the journals.
+    AcceptLoss { shard: ShardId, to: oneshot::Sender<Vec<(ShardId, usize, Loss)>> },
     /// Finish and end.
     Stop,
 }
@@ -52,6 +57,7 @@ pub(crate) struct LaneStats {
     pub(crate) shards_assigned: AtomicUsize,
     pub(crate) shards_held: AtomicUsize,
     pub(crate) shards_lost: AtomicUsize,
+    pub(crate) shards_parked: AtomicUsize,
     pub(crate) entities: AtomicUsize,
     pub(crate) entities_parked: AtomicUsize,
     pub(crate) recoveries: AtomicUsize,
@@ -293,6 +299,13 @@ impl Lane {
                 // Who asked may have gone; then nobody misses the answer.
                 let _ = to.send(self.parked(most));
             }
+            Letter::ShowParkedShards { most, to } => {
+                let parked = self.parked_shards(0..self.shards.len());
+                let _ = to.send(parked.take(most).collect());
+            }
+            Letter::AcceptLoss { shard, to } => {
+                let _ = to.send(self.accept_loss(shard));
+            }
             Letter::Stop => self.stopping = true,
         }
     }
@@ -305,13 +318,40 @@ impl Lane {
         }
         let kind = self.cx.kinds.get(to.type_index);
         let id = &to.persistence_id().id;
-        let delivery = Delivery { entity_type: to.type_index, hash: to.hash, id, message, caller, deadline };
+        let journal_rests = self.cx.kinds.journals[kind.journal].refuses_writes(self.shards[at].id());
+        let (entity_type, hash) = (to.type_index, to.hash);
+        let delivery = Delivery { entity_type, hash, id, message, caller, deadline, journal_rests };
         self.shards[at].deliver(&mut self.turn, || kind.new_store(), delivery, &mut self.actions);
         self.act(at);
     }
 
     fn parked(&self, most: usize) -> Vec<(TypeIndex, EntityId, String)> {
         self.shards.iter().flat_map(|shard| shard.parked(most)).take(most).collect()
+    }
+
+    fn parked_shards(&self, places: Range<usize>) -> impl Iterator<Item = (ShardId, usize, Loss)> {
+        let journals = self.cx.kinds.journals.len();
+        let of = move |at: usize| {
+            let shard = &self.shards[at];
+            shard.loss().map(|loss| (shard.id(), at % journals, loss))
+        };
+        places.filter_map(of)
+    }
+
+    fn accept_loss(&mut self, shard: ShardId) -> Vec<(ShardId, usize, Loss)> {
+        let first = self.place(shard, 0);
+        let places = first..first + self.cx.kinds.journals.len();
+        let accepted: Vec<_> = self.parked_shards(places.clone()).collect();
+        for (_, journal, loss) in &accepted {
+            let journal = &self.cx.kinds.journal_names[*journal];
+            tracing::warn!(%shard, journal, %loss, "an operator has accepted the loss of events");
+        }
+        for at in places {
+            self.shards[at].accept_loss(&mut self.actions);
+            self.act(at);
+        }
+        self.count_shards = true;
+        accepted
     }
 
     fn stored(&mut self, StoreDone { shard: at, claim, result }: StoreDone) {
@@ -386,7 +426,13 @@ impl Lane {
             && *due <= self.turn.now.since_start
             && let Some(Reverse((_, at, place))) = self.wakes.pop()
         {
-            self.shards[at].wake(&mut self.turn, place, &mut self.actions);
+            match place {
+                Some(place) => self.shards[at].wake(&mut self.turn, place, &mut self.actions),
+                None => {
+                    let rests = self.journal_rests(at);
+                    self.shards[at].wake_shard(&mut self.turn, rests, &mut self.actions);
+                }
+            }
             self.act(at);
         }
     }
@@ -398,7 +444,8 @@ impl Lane {
             next += 1;
             self.is_touched[at] = false;
             self.turn.now = self.cx.clock.now();
-            self.shards[at].flush(&mut self.turn, &mut self.actions);
+            let rests = self.journal_rests(at);
+            self.shards[at].flush(&mut self.turn, rests, &mut self.actions);
             self.act(at);
         }
         self.touched.clear();
@@ -442,6 +489,8 @@ impl Lane {
             stats.shards_held.store(held, Ordering::Relaxed);
             stats.shards_assigned.store(assigned, Ordering::Relaxed);
             stats.shards_lost.store(lost, Ordering::Relaxed);
+            let parked = shards().filter(|shard| shard.iter().any(|at| at.loss().is_some())).count();
+            stats.shards_parked.store(parked, Ordering::Relaxed);
         }
         stats.entities.store(self.entities, Ordering::Relaxed);
         stats.recoveries.store(self.reads.len(), Ordering::Relaxed);
@@ -459,9 +508,9 @@ impl Lane {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
-                Action::Claim(claim) => {
+                Action::Claim { claim, least } => {
                     let (shard, writer) = (self.shards[at].id(), self.shards[at].writer());
-                    let call = self.journal(at).claim(shard, claim, writer, None);
+                    let call = self.journal(at).claim(shard, claim, writer, least);
                     let limit = self.cx.config.journal_timeout;
                     self.store.push(Box::pin(async move {
                         let claimed = in_time(call, limit, NO_ANSWER, ClaimError::Failed).await;
@@ -516,6 +565,17 @@ impl Lane {
                     }));
                 }
                 Action::Wake { at: due, place } => self.wakes.push(Reverse((due, at, place))),
+                Action::Parked(loss) => {
+                    let (shard, journals) = (self.shards[at].id(), &self.cx.kinds.journal_names);
+                    let journal = &journals[at % journals.len()];
+                    metrics::counter!("abide_shards_parked_total").increment(1);
+                    tracing::error!(
+                        %shard, journal, %loss,
+                        "the journal has lost events; the shard is parked until an operator accepts the loss"
+                    );
+                    self.count_shards = true;
+                    self.entities = self.shards.iter().map(Shard::entities).sum();
+                }
                 Action::Lost(lost) => {
                     let shard = self.shards[at].id();
                     metrics::counter!("abide_shards_lost_total").increment(1);
@@ -585,6 +645,10 @@ impl Lane {
     fn journal(&self, at: usize) -> &Arc<dyn Journal> {
         let journals = &self.cx.kinds.journals;
         &journals[at % journals.len()]
+    }
+
+    fn journal_rests(&self, at: usize) -> Option<Duration> {
+        self.journal(at).refuses_writes(self.shards[at].id())
     }
 
     fn sweep(&mut self) {

@@ -24,6 +24,7 @@ use super::stores::{Kinds, Stores, UnknownStore};
 use super::watch::Watchers;
 use super::watchdog::Watchdog;
 use crate::engine::registry::{Registry, TypeIndex};
+use crate::engine::shard::Loss;
 
 /// How a region works.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +125,8 @@ pub struct RegionStatus {
     pub shards_held: usize,
     /// Those that were taken from it by a newer owner, or that disagree with the journal.
     pub shards_lost: usize,
+    /// Those of which the journal has lost events; they wait for an operator.
+    pub shards_parked: usize,
     /// Entities in memory.
     pub entities: usize,
     /// Entities that cannot be recovered.
@@ -143,6 +146,17 @@ pub struct ParkedEntity {
     pub id: EntityId,
     /// Why, in words for an operator.
     pub reason: String,
+}
+
+/// A shard of which a journal has lost events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedShard {
+    /// The shard.
+    pub shard: ShardId,
+    /// Name of the journal.
+    pub journal: String,
+    /// What it has lost.
+    pub loss: Loss,
 }
 
 /// Brings requests to entities. Cheap to clone.
@@ -336,6 +350,7 @@ impl Region {
             status.shards_assigned += stats.shards_assigned.load(Ordering::Relaxed);
             status.shards_held += stats.shards_held.load(Ordering::Relaxed);
             status.shards_lost += stats.shards_lost.load(Ordering::Relaxed);
+            status.shards_parked += stats.shards_parked.load(Ordering::Relaxed);
             status.entities += stats.entities.load(Ordering::Relaxed);
             status.entities_parked += stats.entities_parked.load(Ordering::Relaxed);
             status.recoveries += stats.recoveries.load(Ordering::Relaxed);
@@ -355,21 +370,50 @@ impl Region {
             if room == 0 {
                 break;
             }
-            // Whoever asks again and again while a lane is held up must not fill its inbox.
-            if door.waiting() >= door.capacity() {
-                return Err(Failure::NodeBusy { capacity: door.capacity() });
-            }
-            let (to, shown) = oneshot::channel();
-            door.bring_always(Letter::ShowParked { most: room, to });
-            // A lane that has ended has no entities.
-            let shown = shown.await.unwrap_or_default().into_iter();
-            parked.extend(shown.map(|(entity_type, id, reason)| ParkedEntity {
+            let shown = ask_lane(door, |to| Letter::ShowParked { most: room, to }).await?;
+            parked.extend(shown.into_iter().map(|(entity_type, id, reason)| ParkedEntity {
                 entity_type: self.0.registry.entity_type(entity_type),
                 id,
                 reason,
             }));
         }
         Ok(parked)
+    }
+
+    /// The shards of this node that are parked, because a journal has lost events of them, up to `most`.
+    ///
+    /// # Errors
+    /// As of [`parked`](Self::parked).
+    pub async fn parked_shards(&self, most: usize) -> Result<Vec<ParkedShard>, Failure> {
+        let mut parked = Vec::new();
+        for (door, _) in &self.0.lanes {
+            let room = most - parked.len();
+            if room == 0 {
+                break;
+            }
+            let shown = ask_lane(door, |to| Letter::ShowParkedShards { most: room, to }).await?;
+            parked.extend(shown.into_iter().map(|found| self.parked_shard(found)));
+        }
+        Ok(parked)
+    }
+
+    /// Goes on with what is left of a parked shard, at every journal that has lost events of it: it is claimed
+    /// as if nothing were known of it. Hands back what was lost; nothing, if the shard is not parked.
+    ///
+    /// # Errors
+    /// As of [`parked`](Self::parked).
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub async fn accept_loss(&self, shard: ShardId) -> Result<Vec<ParkedShard>, Failure> {
+        assert!(shard.0 < self.0.config.shards.get(), "there is no shard {shard}");
+        let (door, _) = &self.0.lanes[self.lane(shard)];
+        let accepted = ask_lane(door, |to| Letter::AcceptLoss { shard, to }).await?;
+        Ok(accepted.into_iter().map(|found| self.parked_shard(found)).collect())
+    }
+
+    fn parked_shard(&self, (shard, journal, loss): (ShardId, usize, Loss)) -> ParkedShard {
+        ParkedShard { shard, journal: self.0.kinds.journal_names[journal].clone(), loss }
     }
 
     /// Ends when the region cannot go on by itself.
@@ -424,6 +468,20 @@ impl Region {
     fn lane(&self, shard: ShardId) -> usize {
         shard.0 as usize % self.0.lanes.len()
     }
+}
+
+/// Asks a lane something; one that has ended has nothing to tell.
+async fn ask_lane<T>(
+    door: &Door,
+    letter: impl FnOnce(oneshot::Sender<Vec<T>>) -> Letter,
+) -> Result<Vec<T>, Failure> {
+    // Whoever asks again and again while a lane is held up must not fill its inbox.
+    if door.waiting() >= door.capacity() {
+        return Err(Failure::NodeBusy { capacity: door.capacity() });
+    }
+    let (to, told) = oneshot::channel();
+    door.bring_always(letter(to));
+    Ok(told.await.unwrap_or_default())
 }
 
 fn refuse(letter: Letter, why: &NotTaken, capacity: usize) {

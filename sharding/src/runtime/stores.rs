@@ -93,6 +93,8 @@ pub(crate) struct Kinds {
     bound: Vec<Bound>,
     /// The journals that types use, and no others: a shard is claimed at each of them.
     pub(crate) journals: Vec<Arc<dyn Journal>>,
+    /// Their names.
+    pub(crate) journal_names: Vec<String>,
 }
 
 impl Kinds {
@@ -101,7 +103,7 @@ impl Kinds {
         stores: &Stores,
         settings: EntitySettings,
     ) -> Result<Self, UnknownStore> {
-        let mut kinds = Self { bound: Vec::new(), journals: Vec::new() };
+        let mut kinds = Self { bound: Vec::new(), journals: Vec::new(), journal_names: Vec::new() };
         let mut used = Vec::new();
         for kind in registry.kinds() {
             let choice = kind.stores();
@@ -118,7 +120,7 @@ impl Kinds {
             };
             let place = used.iter().position(|known| *known == journal).unwrap_or_else(|| {
                 used.push(journal);
-                kinds.journals.push(Arc::clone(&stores.journals[journal].1));
+                kinds.add_journal(&stores.journals[journal]);
                 used.len() - 1
             });
             let settings = EntitySettings { journal: kinds.journals[place].limits(), ..settings };
@@ -130,11 +132,16 @@ impl Kinds {
         }
         // Shards are claimed at a journal even if nobody lives in them.
         if registry.is_empty()
-            && let Some((_, journal)) = stores.journals.first()
+            && let Some(first) = stores.journals.first()
         {
-            kinds.journals.push(Arc::clone(journal));
+            kinds.add_journal(first);
         }
         Ok(kinds)
+    }
+
+    fn add_journal(&mut self, (name, journal): &(String, Arc<dyn Journal>)) {
+        self.journal_names.push(name.clone());
+        self.journals.push(Arc::clone(journal));
     }
 
     pub(crate) fn get(&self, index: TypeIndex) -> &Bound {

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+mod breakers;
 mod calls;
 mod chaos;
 mod journals;
+mod losses;
 mod parked;
 mod recoveries;
 mod slow;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::{Discriminant, discriminant};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -10,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::fault::{Asked, Call, Fault, On};
 use crate::ids::ShardId;
-use crate::journal::{Claim, ClaimError, Pending, ReadError, SnapshotError, StoreError, WriteError};
+use crate::journal::{Batch, Claim, ClaimError, Pending, ReadError, SnapshotError, StoreError, WriteError};
 
 /// Tells a [`Faulty`](super::Faulty) store what is to go wrong, and counts what did. A clone controls the same store.
 ///
@@ -19,10 +21,14 @@ use crate::journal::{Claim, ClaimError, Pending, ReadError, SnapshotError, Store
 #[derive(Clone)]
 pub struct FaultControl {
     state: Arc<Mutex<State>>,
+    /// Whether a breaker is open for any shard: asked before every command.
+    any_rests: Arc<AtomicBool>,
 }
 
 struct State {
     down: Option<String>,
+    /// For how long shards are refused, as they say.
+    rests: HashMap<ShardId, Duration>,
     next: VecDeque<(u64, On, Fault)>,
     /// With the probability, if it is less than 1.
     lasting: Vec<(Option<f64>, On, Fault)>,
@@ -35,6 +41,9 @@ struct State {
     /// The newest batch of each shard that the store was handed.
     handed_on: HashMap<ShardId, (Claim, u64)>,
 }
+
+/// What a breaker says while the one call that it has let through is under way.
+const PROBE_NEWS: Duration = Duration::from_millis(10);
 
 /// Lets a held call go, with or without another fault.
 type Release = Box<dyn FnOnce(Option<Fault>) + Send>;
@@ -62,6 +71,7 @@ impl FaultControl {
     pub fn new(seed: u64) -> Self {
         let state = State {
             down: None,
+            rests: HashMap::new(),
             next: VecDeque::new(),
             lasting: Vec::new(),
             holds: Vec::new(),
@@ -72,7 +82,7 @@ impl FaultControl {
             injected: HashMap::new(),
             handed_on: HashMap::new(),
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), any_rests: Arc::default() }
     }
 
     /// Gives the next `calls` of these that have none yet a fault.
@@ -105,6 +115,25 @@ impl FaultControl {
     /// From now on every call is refused with this reason; `None` ends the outage.
     pub fn set_down(&self, reason: Option<&str>) {
         self.lock().down = reason.map(str::to_owned);
+    }
+
+    /// From now on claims and batches of this shard are refused, as behind an open breaker, and the store says that
+    /// they will be for so long. Zero lets one through, to see, and the rest is refused as before. `None`
+    /// ends it.
+    pub fn rest(&self, shard: ShardId, rests: Option<Duration>) {
+        let mut state = self.lock();
+        match rests {
+            Some(rests) => drop(state.rests.insert(shard, rests)),
+            None => drop(state.rests.remove(&shard)),
+        }
+        self.any_rests.store(!state.rests.is_empty(), Ordering::Relaxed);
+    }
+
+    pub(super) fn rests(&self, shard: ShardId) -> Option<Duration> {
+        if !self.any_rests.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.lock().rests.get(&shard).copied()
     }
 
     /// From now on these calls wait in the order in which they are made, each with the fault that it has
@@ -155,6 +184,8 @@ impl FaultControl {
         {
             let mut state = self.lock();
             state.down = None;
+            state.rests.clear();
+            self.any_rests.store(false, Ordering::Relaxed);
             state.next.clear();
             state.lasting.clear();
         }
@@ -313,11 +344,18 @@ impl PickedCall {
 impl State {
     /// Whether no call has a fault: nothing needs to be looked at.
     fn is_quiet(&self) -> bool {
-        self.down.is_none() && self.next.is_empty() && self.lasting.is_empty() && self.holds.is_empty()
+        self.down.is_none()
+            && self.rests.is_empty()
+            && self.next.is_empty()
+            && self.lasting.is_empty()
+            && self.holds.is_empty()
     }
 
     fn pick(&mut self, asked: &Asked<'_>) -> Option<Picked> {
         let picked = if let Some(reason) = self.down.clone() {
+            Some(Picked { fault: Fault::Refused, writes: Vec::new(), reason })
+        } else if self.is_behind_breaker(asked) {
+            let reason = "the breaker is open".to_owned();
             Some(Picked { fault: Fault::Refused, writes: Vec::new(), reason })
         } else if let Some(at) = self.next.iter().position(|(_, on, _)| on.means(asked)) {
             self.take_next(at, asked)
@@ -331,6 +369,19 @@ impl State {
             self.count(asked.call(), picked.fault);
         }
         picked
+    }
+
+    /// Whether a call is refused by an open breaker. The one that it lets through is not.
+    fn is_behind_breaker(&mut self, asked: &Asked<'_>) -> bool {
+        let (Asked::Claim(shard, _) | Asked::Write(Batch { shard, .. })) = asked else { return false };
+        match self.rests.get_mut(shard) {
+            None => false,
+            Some(rests) if rests.is_zero() => {
+                *rests = PROBE_NEWS;
+                false
+            }
+            Some(_) => true,
+        }
     }
 
     fn take_next(&mut self, at: usize, asked: &Asked<'_>) -> Option<Picked> {

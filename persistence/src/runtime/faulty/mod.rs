@@ -19,6 +19,7 @@ mod control;
 mod fault;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use control::FaultControl;
 pub use fault::{Asked, Call, Fault, On};
@@ -143,6 +144,10 @@ impl<S: Journal + ?Sized> Journal for Faulty<S> {
         let store = self.store.clone();
         let asked = batch.clone();
         self.control.run(Asked::Write(&asked), None, move || store.write(batch))
+    }
+
+    fn refuses_writes(&self, shard: ShardId) -> Option<Duration> {
+        self.control.rests(shard).or_else(|| self.store.refuses_writes(shard))
     }
 
     fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>> {

@@ -1,6 +1,7 @@
 //! Breaking the memory journal on purpose, and looking inside it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,6 +17,10 @@ pub struct MemoryControl {
     faults: FaultControl,
     shared: Arc<Mutex<State>>,
 }
+
+/// What a memory journal held at some moment.
+#[derive(Clone)]
+pub struct MemoryBackup(State);
 
 impl MemoryControl {
     pub(super) fn new(faults: FaultControl, shared: Arc<Mutex<State>>) -> Self {
@@ -61,6 +66,21 @@ impl MemoryControl {
     /// Lets every waiting batch go, and holds no more.
     pub fn release_writes(&self) {
         self.faults.release_all();
+    }
+
+    /// Refuses claims and batches of a shard as an open breaker does; see [`FaultControl::rest`].
+    pub fn rest(&self, shard: ShardId, rests: Option<Duration>) {
+        self.faults.rest(shard, rests);
+    }
+
+    /// What the journal holds now.
+    pub fn backup(&self) -> MemoryBackup {
+        MemoryBackup(lock(&self.shared).clone())
+    }
+
+    /// Goes back to what the journal held then: everything since is lost.
+    pub fn restore(&self, backup: &MemoryBackup) {
+        *lock(&self.shared) = backup.0.clone();
     }
 
     /// The fence of a shard.

@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-pub use control::MemoryControl;
+pub use control::{MemoryBackup, MemoryControl};
 pub use snapshots::MemorySnapshots;
 
 use crate::ids::{EntityId, PersistenceId, SequenceNr, ShardId};
@@ -42,7 +43,7 @@ struct Connection {
     closed: AtomicBool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     meta: Option<JournalMeta>,
     tokens: HashMap<ShardId, Token>,
@@ -312,6 +313,10 @@ impl Journal for MemoryJournal {
 
     fn write(&self, batch: Batch) -> Pending<Result<(), WriteError>> {
         self.faulty.write(batch)
+    }
+
+    fn refuses_writes(&self, shard: ShardId) -> Option<Duration> {
+        self.faulty.refuses_writes(shard)
     }
 
     fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>> {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::engine::registry::{NewStore, Registry};
 
+mod gate;
+mod loss;
 mod rejected;
 
 #[derive(Serialize, Deserialize)]
@@ -81,6 +83,8 @@ struct Stage {
     turn: Turn,
     log: Arc<Log>,
     actions: Vec<Action>,
+    /// For how long the journal refuses writes.
+    journal_rests: Option<Duration>,
 }
 
 fn claim(index: u64, session: u32) -> Claim {
@@ -106,6 +110,7 @@ impl Stage {
             turn,
             log: Arc::default(),
             actions: Vec::new(),
+            journal_rests: None,
         }
     }
 
@@ -144,6 +149,7 @@ impl Stage {
             message,
             caller: Some(Caller::new(self.log.clone(), 0, Format::Local)),
             deadline: None,
+            journal_rests: self.journal_rests,
         };
         self.shard.deliver(&mut self.turn, &self.new_store, delivery, &mut self.actions);
     }
@@ -160,15 +166,20 @@ impl Stage {
         self.shard.read(&mut self.turn, place, life, claim, Ok(page), &mut self.actions);
     }
 
+    /// The shard's own moment.
+    fn wake(&mut self) {
+        self.shard.wake_shard(&mut self.turn, self.journal_rests, &mut self.actions);
+    }
+
     fn flush(&mut self) -> Vec<Action> {
-        self.shard.flush(&mut self.turn, &mut self.actions);
+        self.shard.flush(&mut self.turn, self.journal_rests, &mut self.actions);
         std::mem::take(&mut self.actions)
     }
 
     /// The claims that are wanted; nothing else may be.
     fn claims(&mut self) -> Vec<Claim> {
         let claims = self.flush().into_iter().filter_map(|action| match action {
-            Action::Claim(claim) => Some(claim),
+            Action::Claim { claim, .. } => Some(claim),
             Action::Wake { .. } => None,
             other => panic!("wanted a claim, not {other:?}"),
         });
@@ -178,7 +189,7 @@ impl Stage {
     fn reads(&mut self) -> Vec<(Place, u64, ReadEvents)> {
         let reads = self.flush().into_iter().filter_map(|action| match action {
             Action::Read { place, life, read } => Some((place, life, read)),
-            Action::Claim(_) | Action::Wake { .. } => None,
+            Action::Claim { .. } | Action::Wake { .. } => None,
             other => panic!("wanted a read, not {other:?}"),
         });
         reads.collect()
@@ -293,7 +304,7 @@ fn after_an_unknown_outcome_the_shard_is_claimed_again_before_anything_is_read()
     assert_eq!(stage.claims(), [claim(5, 2)], "and nothing is written or read meanwhile");
     stage.turn.now.since_start += Duration::from_secs(1);
     let place = |slot| (TypeIndex(0), Slot(slot));
-    stage.shard.wake(&mut stage.turn, Some(place(0)), &mut stage.actions);
+    stage.shard.wake(&mut stage.turn, place(0), &mut stage.actions);
     assert!(stage.flush().is_empty());
     stage.claimed(claim(5, 2), Ok(()));
     let actions = stage.flush();
@@ -385,16 +396,22 @@ fn a_read_from_a_server_that_lags_behind_is_tried_again() {
     let mut stage = Stage::held(&[]);
     stage.ask("a", 0);
     let (place, life, _) = stage.reads().remove(0);
-    for held in [None, Some(Token { claim: claim(4, 9), batch: 3, writer: US })] {
+    for (session, held) in [(1, None), (2, Some(Token { claim: claim(4, 9), batch: 3, writer: US }))] {
         let fenced = Err(ReadError::Fenced { held });
-        stage.shard.read(&mut stage.turn, place, life, claim(5, 1), fenced, &mut stage.actions);
-        let Some(Action::Wake { at, place: Some(woken) }) = stage.flush().pop() else { panic!("a pause") };
-        assert!(stage.shard.is_held() && woken == place);
+        stage.shard.read(&mut stage.turn, place, life, claim(5, session), fenced, &mut stage.actions);
+        let actions = stage.flush();
+        let [Action::Wake { at, place: Some(woken) }, Action::Claim { claim: next, least }] = actions[..]
+        else {
+            panic!("a pause, and a claim that finds out: {actions:?}")
+        };
+        assert_eq!((woken, next), (place, claim(5, session + 1)));
+        assert_eq!(least, Some(Known { claim: claim(5, session), batch: 0 }));
+        stage.claimed(next, Ok(()));
         stage.turn.now.since_start = at;
-        stage.shard.wake(&mut stage.turn, Some(place), &mut stage.actions);
+        stage.shard.wake(&mut stage.turn, place, &mut stage.actions);
         assert_eq!(stage.reads().len(), 1);
     }
-    stage.page(place, life, claim(5, 1), empty());
+    stage.page(place, life, claim(5, 3), empty());
     assert_eq!(stage.heard(), ["0"]);
 }
 
@@ -487,10 +504,10 @@ fn a_claim_that_fails_is_sent_again_as_it_is() {
             panic!("wants to be woken")
         };
         assert!(due >= at && due <= at + Duration::from_millis(pause / 5), "after about {pause} ms");
-        stage.shard.wake(&mut stage.turn, None, &mut stage.actions);
+        stage.wake();
         assert!(stage.flush().is_empty(), "not before its time");
         stage.turn.now.since_start = due;
-        stage.shard.wake(&mut stage.turn, None, &mut stage.actions);
+        stage.wake();
         assert_eq!(stage.claims(), [claim(5, 1)]);
     }
 }
