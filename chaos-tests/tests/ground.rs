@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use abide_chaos_tests::redis::view::slot_of;
-use abide_chaos_tests::redis::{Cut, Failover, Ground, State};
+use abide_chaos_tests::redis::{Cut, Failover, Ground, Server, State, Tls};
 use anyhow::Result;
 
 #[tokio::test]
@@ -84,6 +84,20 @@ async fn a_single_server_keeps_its_data_over_a_shutdown() -> Result<()> {
     primary.start().await?;
     ground.wait_healthy().await?;
     assert_eq!(primary.ask::<String>(&["GET", "key"]).await?, "value");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_valkey_cluster_speaks_mutual_tls_and_knows_its_users() -> Result<()> {
+    let server = if Server::Valkey.is_here() { Server::Valkey } else { Server::Redis };
+    let plan = Ground::cluster(3, 1).server(server).tls(Tls::Mutual).password("secret");
+    let ground = plan.set("user", "journal on >other ~* +get").start().await?;
+    let node = ground.primary_of(slot_of(b"key")).await?;
+    node.ask::<()>(&["AUTH", "journal", "other"]).await?;
+    node.ask::<()>(&["SET", "key", "value"]).await?;
+    ground.move_slot(slot_of(b"key"), ground.primary_of(slot_of(b"key") ^ 8192).await?).await?;
+    let stranger = redis::Client::open(format!("redis://{}", node.address()))?;
+    assert!(stranger.get_multiplexed_async_connection().await.is_err());
     Ok(())
 }
 
