@@ -98,6 +98,7 @@ mod tests {
             url,
             dir: "/d".into(),
             inside: "/d".into(),
+            tls: None,
         }
     }
 
