@@ -1,10 +1,15 @@
 //! The proxy: each fault and each weather does what its name says, and leaves the rest of the talk alone.
 
+mod common;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use abide_chaos_tests::proxy::{Fault, Proxies, Proxy, Request, Weather};
 use abide_chaos_tests::redis::Ground;
 use abide_chaos_tests::wait::until;
+use abide_persistence::journal::{Pending, StoreError};
+use abide_persistence::runtime::redis::connector::{Address, Connector, Role};
 use anyhow::Result;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisResult};
@@ -99,5 +104,32 @@ async fn each_weather_holds_for_all_connections() -> Result<()> {
     assert!(connect(&proxy).await.is_err());
     proxy.set_weather(Weather::Fair);
     assert_eq!(incr(&mut connect(&proxy).await?).await?, 2);
+    Ok(())
+}
+
+/// Dials whatever it is told.
+struct Plain;
+
+impl Connector for Plain {
+    fn connect(&self, to: &Address, _: Role) -> Pending<Result<MultiplexedConnection, StoreError>> {
+        let url = format!("redis://{to}");
+        Box::pin(async move {
+            let client = Client::open(url).expect("it is a URL");
+            Ok(client.get_multiplexed_async_connection().await.expect("somebody listens"))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_store_reaches_a_server_through_its_proxy() -> Result<()> {
+    let ground = Ground::single().start().await?;
+    let proxies = Arc::new(Proxies::before(&ground).await?);
+    let connector = common::Proxied { proxies: Arc::clone(&proxies), inner: Arc::new(Plain) };
+    let server = ground.nodes()[0].address();
+    let address = Address::new(server.ip().to_string(), server.port());
+    let mut connection = connector.connect(&address, Role::Write).await?;
+    let mut trap = proxies.of(&ground.nodes()[0])?.trap(is_incr, Fault::None);
+    assert_eq!(incr(&mut connection).await?, 1);
+    assert!(trap.sprung().await?.is("incr"));
     Ok(())
 }
