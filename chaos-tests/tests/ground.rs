@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use abide_chaos_tests::redis::view::slot_of;
-use abide_chaos_tests::redis::{Cut, Failover, Ground, State};
+use abide_chaos_tests::redis::{Cut, Failover, Ground, Server, State, Tls};
 use anyhow::Result;
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_stopped_primary_is_replaced_and_comes_back_as_a_replica() -> Result<(
 
 #[tokio::test]
 async fn sentinels_fail_over_by_themselves_and_when_told() -> Result<()> {
-    let ground = Ground::sentinel().password("secret").start().await?;
+    let ground = Ground::sentinel().password("secret").tls(Tls::OneWay).start().await?;
     assert_eq!((ground.nodes().len(), ground.urls().len()), (3, 3));
     let first = ground.primary().await?;
     first.kill9().await?;
@@ -84,6 +84,40 @@ async fn a_single_server_keeps_its_data_over_a_shutdown() -> Result<()> {
     primary.start().await?;
     ground.wait_healthy().await?;
     assert_eq!(primary.ask::<String>(&["GET", "key"]).await?, "value");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_valkey_cluster_speaks_mutual_tls_and_knows_its_users() -> Result<()> {
+    let server = if Server::Valkey.is_here() { Server::Valkey } else { Server::Redis };
+    let plan = Ground::cluster(3, 1).server(server).tls(Tls::Mutual).password("secret");
+    let ground = plan.set("user", "journal on >other ~* +get").start().await?;
+    let node = ground.primary_of(slot_of(b"key")).await?;
+    node.ask::<()>(&["AUTH", "journal", "other"]).await?;
+    node.ask::<()>(&["SET", "key", "value"]).await?;
+    ground.move_slot(slot_of(b"key"), ground.primary_of(slot_of(b"key") ^ 8192).await?).await?;
+    let stranger = redis::Client::open(format!("redis://{}", node.address()))?;
+    assert!(stranger.get_multiplexed_async_connection().await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_makes_differ_in_what_wait_counts() -> Result<()> {
+    for (server, counted) in [(Server::Redis, 0), (Server::Valkey, 1)] {
+        if !server.is_here() {
+            println!("no {server:?} here: `make tools` says why");
+            continue;
+        }
+        let ground = Ground::single().replicas(1).server(server).start().await?;
+        let primary = ground.primary().await?;
+        ground.replicas_of(primary).await?[0].stop().await?;
+        primary.ask::<()>(&["SET", "key", "value"]).await?;
+        // On another connection than the write: the newer rule finds nothing to wait for.
+        let mut other = primary.connect().await?;
+        redis::cmd("GET").arg("key").query_async::<()>(&mut other).await?;
+        let wait: i32 = redis::cmd("WAIT").arg(1).arg(100).query_async(&mut other).await?;
+        assert_eq!(wait, counted, "{server:?}");
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use super::certificates::{Certificates, Tls};
 use super::node::Identity;
 use super::plan::{Plan, Shape};
 
@@ -28,6 +29,9 @@ pub(super) fn node(plan: &Plan, identity: &Identity) -> String {
              cluster-node-timeout {NODE_TIMEOUT_MS}\ncluster-require-full-coverage no\n\
              cluster-replica-validity-factor {factor}\ncluster-allow-replica-migration no\n"
         );
+    }
+    if let (Shape::Cluster { .. }, Some(_)) = (plan.shape, plan.tls) {
+        text.push_str("tls-cluster yes\n");
     }
     if let Some(password) = &plan.password {
         let _ = write!(text, "requirepass {password}\nmasterauth {password}\n");
@@ -58,10 +62,25 @@ pub(super) fn sentinel(plan: &Plan, identity: &Identity, primary: SocketAddr) ->
 
 fn endpoint(identity: &Identity) -> String {
     let (ip, port, dir) = (identity.address.ip(), identity.address.port(), identity.inside.display());
-    format!(
-        "bind {ip}\nport {port}\nprotected-mode no\ndaemonize no\ndir {dir}\nlogfile {dir}/log\n\
-         set-proc-title no\n"
-    )
+    let mut text = format!(
+        "bind {ip}\nprotected-mode no\ndaemonize no\ndir {dir}\nlogfile {dir}/log\nset-proc-title no\n"
+    );
+    let Some(tls) = identity.tls else {
+        let _ = writeln!(text, "port {port}");
+        return text;
+    };
+    let Certificates { ca, cert, key } = Certificates::in_folder(&identity.inside);
+    let (ca, cert, key) = (ca.display(), cert.display(), key.display());
+    let clients = match tls {
+        Tls::OneWay => "no",
+        Tls::Mutual => "yes",
+    };
+    let _ = write!(
+        text,
+        "port 0\ntls-port {port}\ntls-ca-cert-file {ca}\ntls-cert-file {cert}\ntls-key-file {key}\n\
+         tls-auth-clients {clients}\ntls-replication yes\n"
+    );
+    text
 }
 
 #[cfg(test)]
@@ -79,6 +98,7 @@ mod tests {
             url,
             dir: "/d".into(),
             inside: "/d".into(),
+            tls: None,
         }
     }
 

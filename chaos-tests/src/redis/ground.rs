@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 
+use super::certificates::{Certificates, Signed};
 use super::container::Container;
 use super::engine::Engine;
 use super::host::Host;
@@ -51,7 +52,12 @@ impl Ground {
 
     pub(super) async fn start(plan: Plan) -> Result<Self> {
         let engine = if plan.in_containers { engine(plan.server).await? } else { None };
-        let builder = Builder { plan: &plan, lease: Lease::take().await?, engine };
+        let lease = Lease::take().await?;
+        let signed = match plan.tls {
+            Some(_) => Some(Signed::make(addresses(&plan, engine.as_ref())?.into_iter())?),
+            None => None,
+        };
+        let builder = Builder { plan: &plan, signed, engine, lease };
         let mut nodes = Vec::new();
         for n in 0..plan.shape.nodes() {
             let identity = builder.identify(n, format!("node-{n}"), plan.password.as_deref())?;
@@ -103,6 +109,11 @@ impl Ground {
         self.plan.password.as_deref()
     }
 
+    /// What a client needs to be let in, if the servers speak TLS.
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.plan.tls.map(|_| Certificates::in_folder(self.nodes[0].dir()))
+    }
+
     /// The servers with data that run, not held by SIGSTOP and not cut off.
     pub fn running(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.state() == State::Running)
@@ -127,8 +138,17 @@ async fn engine(server: Server) -> Result<Option<Engine>> {
     Engine::take(&Lease::containers_lock()?, server).await.map(Some)
 }
 
+/// Where its servers will be.
+fn addresses(plan: &Plan, engine: Option<&Engine>) -> Result<Vec<IpAddr>> {
+    match engine {
+        Some(engine) => (0..plan.shape.nodes() + plan.shape.sentinels()).map(|n| engine.address(n)).collect(),
+        None => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+    }
+}
+
 struct Builder<'a> {
     plan: &'a Plan,
+    signed: Option<Signed>,
     // Dropped in this order if starting fails: containers end before their folders go.
     engine: Option<Engine>,
     lease: Lease,
@@ -144,8 +164,12 @@ impl Builder<'_> {
         };
         let address = SocketAddr::new(ip, port);
         let secret = password.map(|password| format!(":{password}@")).unwrap_or_default();
-        let url = format!("redis://{secret}{address}");
-        Ok(Identity { name, address, bus_port, url, dir, inside })
+        let scheme = if self.signed.is_some() { "rediss" } else { "redis" };
+        let url = format!("{scheme}://{secret}{address}");
+        if let Some(signed) = &self.signed {
+            signed.write_to(&dir)?;
+        }
+        Ok(Identity { name, address, bus_port, url, dir, inside, tls: self.plan.tls })
     }
 
     async fn server(&self, identity: Identity, settings: &str, flags: &[&str]) -> Result<Node> {

@@ -23,6 +23,7 @@
 //! - [`Ground`]: all of them, and what concerns more than one: roles, failovers, slots, health;
 //! - [`Node`]: one of them: kill, stop, continue, shut down, start.
 
+mod certificates;
 pub mod config;
 mod container;
 mod engine;
@@ -39,6 +40,7 @@ mod server;
 mod slot_move;
 pub mod view;
 
+pub use certificates::{Certificates, Tls};
 pub use container::Cut;
 pub use ground::Ground;
 pub use health::HEALTHY_WITHIN;

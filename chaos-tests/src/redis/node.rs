@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue};
+use redis::{AsyncConnectionConfig, Client, ClientTlsConfig, FromRedisValue, TlsCertificates};
 
+use super::certificates::{Certificates, Tls};
 use super::container::Cut;
 use super::host::Host;
 use crate::wait::until;
@@ -40,6 +41,7 @@ pub struct Node {
     bus_port: u16,
     url: String,
     dir: PathBuf,
+    tls: Option<Tls>,
     host: Host,
     state: Mutex<State>,
 }
@@ -55,13 +57,14 @@ pub(super) struct Identity {
     pub(super) dir: PathBuf,
     /// Its folder, as it sees it.
     pub(super) inside: PathBuf,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Node {
     /// Not started yet.
     pub(super) fn new(identity: Identity, host: Host) -> Self {
-        let Identity { name, address, bus_port, url, dir, .. } = identity;
-        Self { name, address, bus_port, url, dir, host, state: Mutex::new(State::Dead) }
+        let Identity { name, address, bus_port, url, dir, tls, inside: _ } = identity;
+        Self { name, address, bus_port, url, dir, tls, host, state: Mutex::new(State::Dead) }
     }
 
     /// Its name in this ground, for messages.
@@ -201,9 +204,21 @@ impl Node {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(ANSWER_WITHIN))
             .set_response_timeout(Some(ANSWER_WITHIN));
-        let client = Client::open(self.url.as_str())?;
+        let client = self.client()?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await;
         connection.with_context(|| format!("no connection to {} at {}", self.name, self.address))
+    }
+
+    fn client(&self) -> Result<Client> {
+        let Some(tls) = self.tls else { return Ok(Client::open(self.url.as_str())?) };
+        let Certificates { ca, cert, key } = Certificates::in_folder(&self.dir);
+        let ours = ClientTlsConfig { client_cert: std::fs::read(cert)?, client_key: std::fs::read(key)? };
+        let client_tls = match tls {
+            Tls::OneWay => None,
+            Tls::Mutual => Some(ours),
+        };
+        let certificates = TlsCertificates { client_tls, root_cert: Some(std::fs::read(ca)?) };
+        Ok(Client::build_with_tls(self.url.as_str(), certificates)?)
     }
 
     fn now(&self, state: State) {

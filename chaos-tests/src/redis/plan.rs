@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::certificates::Tls;
 use super::ground::Ground;
 use super::server::Server;
 
@@ -55,6 +56,7 @@ pub struct Plan {
     pub(super) settings: Vec<(String, String)>,
     pub(super) password: Option<String>,
     pub(super) validity_factor: u32,
+    pub(super) tls: Option<Tls>,
     pub(super) in_containers: bool,
 }
 
@@ -66,6 +68,7 @@ impl Plan {
             settings: Vec::new(),
             password: None,
             validity_factor: 1,
+            tls: None,
             in_containers: false,
         }
     }
@@ -99,6 +102,13 @@ impl Plan {
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Speaks TLS and nothing else, with certificates of its own: see [`Ground::certificates`].
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-/// A make of server. They differ in what `WAIT` counts: up to Redis 7.0 everything the server has
-/// written, from Redis 7.2 and Valkey on only what the asking connection itself has caused.
+/// A make of server. They differ in what `WAIT` waits for: up to Redis 7.0 for all that the server had written
+/// when the connection's last command ran, from Redis 7.2 and Valkey on only for what this connection itself
+/// has caused to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Server {
     /// The `redis-server` of the system.
