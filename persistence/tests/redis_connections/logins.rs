@@ -23,7 +23,7 @@ async fn connect(dial: &Dial) -> MultiplexedConnection {
 #[tokio::test]
 async fn the_url_or_the_keys_say_who_we_are() {
     let server = Server::with_users(&["ann on >p@ss ~* &* +@all"]);
-    assert!(server.say(None, "CONFIG SET requirepass hunter2").contains("+OK"));
+    assert!(server.say(None, "CONFIG SET requirepass hunter2").contains("OK"));
     let at = format!("127.0.0.1:{}", server.port);
     let password = file(server.dir.path(), "ann", "p@ss\n");
     for (setup, user) in [
@@ -71,7 +71,7 @@ async fn a_changed_password_is_found_in_the_file_at_once() {
     let path = file(server.dir.path(), "password", "old");
     let dial = dial(&Setup { password_file: Some(path), ..setup(&server.url()) });
     connect(&dial).await;
-    assert!(server.say(Some("old"), "CONFIG SET requirepass new").contains("+OK"));
+    assert!(server.say(Some("old"), "CONFIG SET requirepass new").contains("OK"));
     let error = fault(&dial).await;
     assert!(matches!(error, ConnectError::Refused(_)), "{error}");
     file(server.dir.path(), "password", "new");
@@ -87,8 +87,8 @@ async fn live_connections_follow_a_changed_password() {
     let dial = Dial::with_credentials(&setup(&server.url()), look).expect("a dial");
     let mut live = connect(&dial).await;
     assert_eq!(who(&mut live).await, "ann");
-    assert!(server.say(None, "ACL LOG RESET").contains("+OK"));
-    assert!(server.say(None, "ACL SETUSER ann resetpass >new").contains("+OK"));
+    assert!(server.say(None, "ACL LOG RESET").contains("OK"));
+    assert!(server.say(None, "ACL SETUSER ann resetpass >new").contains("OK"));
     let before = commands(&server, "auth");
     file(server.dir.path(), "password", "new");
     while commands(&server, "auth") == before {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests have the clock and wait for processes")]
 
+mod checks;
 mod logins;
 mod places;
 mod server;

@@ -1,6 +1,6 @@
 //! A `redis-server` of a test's own: on a free port, in a directory of its own, gone with the test.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -28,12 +28,17 @@ impl Server {
         Self::started("--port", arguments)
     }
 
+    /// A Sentinel with this file.
+    pub(crate) fn sentinel(conf: &str) -> Self {
+        Self::started("--port", &[conf, "--sentinel"])
+    }
+
     /// With these users besides the default one, who needs no password.
     pub(crate) fn with_users(rules: &[&str]) -> Self {
         let server = Self::start();
         for rule in rules {
             let answer = server.say(None, &format!("ACL SETUSER {rule}"));
-            assert!(answer.starts_with("+OK"), "{rule}: {answer}");
+            assert!(answer.starts_with("OK"), "{rule}: {answer}");
         }
         server
     }
@@ -52,13 +57,17 @@ impl Server {
         let dir = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let mut command = Command::new("redis-server");
+        // A file comes first, and a Sentinel has nothing to save.
+        match arguments {
+            [conf, "--sentinel"] => command.args([conf, "--sentinel"]),
+            _ => command.args(arguments).args(["--save", ""]),
+        };
         if port_key == "--tls-port" {
             command.args(["--port", "0"]);
         }
         let process = command
-            .args([port_key, &port.to_string(), "--save", "", "--bind", "127.0.0.1 ::1", "--dir"])
+            .args([port_key, &port.to_string(), "--bind", "127.0.0.1 ::1", "--dir"])
             .arg(dir.path())
-            .args(arguments)
             .current_dir(dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -82,15 +91,19 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Says something to it in words of its own, after logging in with `password` if there is one.
+    /// Says something to it, as the default user with `password` if it has one.
     pub(crate) fn say(&self, password: Option<&str>, words: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
-        let login = password.map(|password| format!("AUTH {password}\r\n")).unwrap_or_default();
-        stream.write_all(format!("{login}{words}\r\nQUIT\r\n").as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string()]).env_remove("REDISCLI_AUTH");
+        if let Some(password) = password {
+            command.env("REDISCLI_AUTH", password);
+        }
+        let mut cli =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("redis-cli is installed");
+        // Through its input, so that it takes the line apart and not we.
+        cli.stdin.take().expect("an input").write_all(words.as_bytes()).expect("sent");
+        let answer = cli.wait_with_output().expect("an answer").stdout;
+        String::from_utf8(answer).expect("text")
     }
 }
 

@@ -72,4 +72,9 @@ impl From<ConnectError> for StoreError {
 pub trait Connector: Send + Sync + 'static {
     /// Connects to a server, authenticated and ready for commands.
     fn connect(&self, to: &Address, role: Role) -> Pending<Result<MultiplexedConnection, ConnectError>>;
+
+    /// The number of the database that its connections use, apart from those to watch.
+    fn database(&self) -> u32 {
+        0
+    }
 }

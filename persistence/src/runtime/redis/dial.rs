@@ -108,11 +108,6 @@ impl Dial {
     pub fn deployment(&self) -> &Deployment {
         &self.0.deployment
     }
-
-    /// The number of the database.
-    pub fn database(&self) -> u32 {
-        self.0.database
-    }
 }
 
 impl fmt::Debug for Dial {
@@ -134,6 +129,10 @@ impl Connector for Dial {
                 |_| ConnectError::Unreachable(format!("Redis at {to}: no connection within {limit:?}"));
             tokio::time::timeout(limit, inner.connect(&to, role)).await.map_err(late)?
         })
+    }
+
+    fn database(&self) -> u32 {
+        self.0.database
     }
 }
 
@@ -184,7 +183,7 @@ impl Inner {
                 let config = tokio::task::spawn_blocking(move || tls.config()).await;
                 let config = config.map_err(|error| refused_at(to, &error.to_string()))?;
                 let config = config.map_err(|fault| refused_at(to, &fault))?;
-                let name = self.name_of(to).map_err(|fault| refused_at(to, &fault))?;
+                let name = self.expected_name(to).map_err(|fault| refused_at(to, &fault))?;
                 let shown = name.to_str().into_owned();
                 // A plain server waits for more, and says nothing.
                 let limit = self.connect_timeout / 2;
@@ -197,7 +196,7 @@ impl Inner {
     }
 
     /// The name that the server's certificate must have.
-    fn name_of(&self, to: &Address) -> Result<ServerName<'static>, String> {
+    fn expected_name(&self, to: &Address) -> Result<ServerName<'static>, String> {
         let bare = to.host.parse::<IpAddr>().is_ok();
         let name = match &self.server_name {
             Some(ExpectedName::Always(name)) => name,
@@ -223,13 +222,18 @@ impl Inner {
         if let Some((keeper, login)) = login {
             config = config.set_credentials_provider(keeper.feed(login.clone()));
         }
-        let info = RedisConnectionInfo::default().set_lib_name("abide", env!("CARGO_PKG_VERSION"));
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let made = MultiplexedConnection::new_with_config(&info, stream, config).await;
         let (mut connection, driver) = made
             .map_err(|error| greeting_fault(to, &error, login.map(|(_, login)| login), self.tls.is_some()))?;
         // It ends with the last handle of the connection, or with the socket.
         tokio::spawn(driver);
-        let answered = redis::cmd("PING").query_async::<()>(&mut connection).await;
+        let (ping, name) =
+            (redis::cmd("PING"), redis::cmd("CLIENT").arg("SETNAME").arg(name_of(role)).to_owned());
+        let mut named = connection.clone();
+        // A name is for whoever looks at the server; it does without.
+        let (answered, _) =
+            tokio::join!(ping.query_async::<()>(&mut connection), name.query_async::<()>(&mut named));
         if let Err(error) = answered
             && !answers_later(&error)
         {
@@ -239,6 +243,17 @@ impl Inner {
             select(to, &mut connection, self.database).await?;
         }
         Ok(connection)
+    }
+}
+
+/// What the server shows in `CLIENT LIST`.
+fn name_of(role: Role) -> &'static str {
+    match role {
+        Role::Write => "abide-write",
+        Role::Read => "abide-read",
+        Role::Snapshots => "abide-snapshots",
+        Role::Watch => "abide-watch",
+        Role::Sentinel => "abide-sentinel",
     }
 }
 

@@ -21,7 +21,10 @@
 //! - [`connector`]: how a connection to one server is made, by us or by the host program.
 //! - [`Setup`], [`Dial`]: ours, from URLs and keys, with logins by [`Credentials`] that are kept up to date.
 //! - [`options`]: what can be set.
+//! - [`checks`]: what is looked at before the servers are trusted; [`acl`]: what a user of them must be allowed.
 
+pub mod acl;
+pub mod checks;
 pub mod connector;
 pub mod options;
 pub mod url;

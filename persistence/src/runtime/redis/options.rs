@@ -1,5 +1,6 @@
 //! What can be set.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,43 @@ pub enum Unsafe {
     ReplicaValidity,
     /// Settings could not be read, so nothing of this was checked.
     Unchecked,
+}
+
+impl Unsafe {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Eviction,
+        Self::Database,
+        Self::NoReplica,
+        Self::NoPersistence,
+        Self::FullCoverage,
+        Self::ReplicaValidity,
+        Self::Unchecked,
+    ];
+
+    /// The name by which it is accepted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eviction => "eviction",
+            Self::Database => "database",
+            Self::NoReplica => "no-replica",
+            Self::NoPersistence => "no-persistence",
+            Self::FullCoverage => "full-coverage",
+            Self::ReplicaValidity => "replica-validity",
+            Self::Unchecked => "unchecked",
+        }
+    }
+
+    /// What has this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+}
+
+impl fmt::Display for Unsafe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// What happens to a write that finds its primary's queue full.
@@ -133,8 +171,8 @@ impl RedisOptions {
     }
 }
 
-impl std::fmt::Debug for RedisOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisOptions")
             .field("seeds", &self.seeds)
             .field("deployment", &self.deployment)
