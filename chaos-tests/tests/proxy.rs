@@ -8,8 +8,8 @@ use std::time::Duration;
 use abide_chaos_tests::proxy::{Fault, Proxies, Proxy, Request, Weather};
 use abide_chaos_tests::redis::Ground;
 use abide_chaos_tests::wait::until;
-use abide_persistence::journal::{Pending, StoreError};
-use abide_persistence::runtime::redis::connector::{Address, Connector, Role};
+use abide_persistence::journal::Pending;
+use abide_persistence::runtime::redis::connector::{Address, ConnectError, Connector, Role};
 use anyhow::Result;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisResult};
@@ -111,7 +111,7 @@ async fn each_weather_holds_for_all_connections() -> Result<()> {
 struct Plain;
 
 impl Connector for Plain {
-    fn connect(&self, to: &Address, _: Role) -> Pending<Result<MultiplexedConnection, StoreError>> {
+    fn connect(&self, to: &Address, _: Role) -> Pending<Result<MultiplexedConnection, ConnectError>> {
         let url = format!("redis://{to}");
         Box::pin(async move {
             let client = Client::open(url).expect("it is a URL");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use abide_chaos_tests::proxy::Proxies;
-use abide_persistence::journal::{Pending, StoreError};
-use abide_persistence::runtime::redis::connector::{Address, Connector, Role};
+use abide_persistence::journal::Pending;
+use abide_persistence::runtime::redis::connector::{Address, ConnectError, Connector, Role};
 use redis::aio::MultiplexedConnection;
 
 /// Connects to the proxies before a ground's servers instead of to the servers. The store believes that it
@@ -17,7 +17,7 @@ pub(crate) struct Proxied {
 }
 
 impl Connector for Proxied {
-    fn connect(&self, to: &Address, role: Role) -> Pending<Result<MultiplexedConnection, StoreError>> {
+    fn connect(&self, to: &Address, role: Role) -> Pending<Result<MultiplexedConnection, ConnectError>> {
         let (host, port) = self.proxies.map(&to.host, to.port);
         self.inner.connect(&Address::new(host, port), role)
     }
