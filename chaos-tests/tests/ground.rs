@@ -137,7 +137,8 @@ async fn a_container_can_be_cut_off_killed_and_brought_back() -> Result<()> {
     assert_eq!(ground.replicas_of(second).await?, [first]);
 
     second.cut_off(Cut::All).await?;
-    assert!(second.ask::<String>(&["PING"]).await.is_err());
+    let unheard = tokio::time::timeout(Duration::from_millis(200), second.connect()).await;
+    assert!(unheard.is_err(), "{unheard:?}");
     second.reconnect().await?;
     assert_eq!(second.ask::<String>(&["PING"]).await?, "PONG");
 

@@ -50,7 +50,12 @@ async fn replicate(nodes: &[Node]) -> Result<()> {
 /// Starts the Sentinels, once replication stands: what they find first is what they go by.
 async fn watch(ground: &Ground) -> Result<()> {
     until("replication", MET_WITHIN, || ground.check_replication()).await?;
-    start(ground.sentinels()).await
+    start(ground.sentinels()).await?;
+    for sentinel in ground.sentinels() {
+        // By default they look every ten seconds at who replicates from whom. Lost when one is restarted.
+        sentinel.ask::<()>(&["SENTINEL", "DEBUG", "INFO-PERIOD", "1000"]).await?;
+    }
+    Ok(())
 }
 
 async fn cluster(ground: &Ground, primaries: usize, replicas_each: usize) -> Result<()> {
