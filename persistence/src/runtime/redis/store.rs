@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::checks::{self, NotUsable};
+use super::connector::ConnectError;
 use super::engine::append::Append;
 use super::engine::keys::Keys;
 use super::hub::Hub;
@@ -47,20 +49,22 @@ impl std::fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    /// Finds the servers, and begins to watch them.
+    /// Looks at the servers, refuses what is unsafe and not accepted, and begins to watch who owns what.
     ///
     /// # Errors
-    /// If the options break a rule, or no owner is found for every slot: with the address that failed, and
-    /// why. Trying again later may help then.
-    pub async fn open(options: RedisOptions) -> Result<Self, StoreError> {
+    /// If the options break a rule, the servers are unsafe, or not every slot has an owner: with the address
+    /// that failed, and why. [`NotUsable::may_pass`] says whether it is worth another try.
+    pub async fn open(options: RedisOptions) -> Result<Self, NotUsable> {
+        let wrong = |why: String| NotUsable::Connect(ConnectError::Refused(why));
         Keys::check(&options.key_prefix)
-            .map_err(|rule| StoreError(format!("{:?}: {rule}", options.key_prefix)))?;
+            .map_err(|rule| wrong(format!("{:?}: {rule}", options.key_prefix)))?;
         if options.seeds.is_empty() {
-            return Err(StoreError("no server is named".to_owned()));
+            return Err(wrong("no server is named".to_owned()));
         }
+        checks::run(&options).await?;
         let hub = Hub::new(options);
         let mut watcher = Watcher::new(Arc::clone(&hub));
-        watcher.look().await?;
+        watcher.look().await.map_err(|why| ConnectError::Unreachable(why.to_string()))?;
         hub.spawn(watcher.run());
         Ok(Self { hub })
     }
