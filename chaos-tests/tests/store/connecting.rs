@@ -21,6 +21,8 @@ pub(crate) fn options(ground: &Ground) -> Options {
     let mut options = RedisOptions::new(Arc::new(dial), seeds);
     options.deployment = deployment;
     options.topology_check = Duration::from_secs(2);
+    // Its Sentinels would elect a replica that was lost for twenty seconds.
+    options.allow_unsafe.push(Unsafe::ReplicaValidity);
     Options(options)
 }
 
