@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use abide_http_api::ApiConfig;
 use abide_persistence::envelope::StoredEvent;
-use abide_persistence::{EntityId, EntityType, PersistenceId};
+use abide_persistence::{EntityId, EntityType, PersistenceId, ShardCount};
 use bytes::Bytes;
 use common::client::{Client, Response, request};
 use common::journal::Mode;
-use common::{JSON, Node, Setup, counter};
+use common::{JSON, Node, SHARDS, Setup, counter};
 use serde_json::json;
 
 const INCREMENT: &str = r#"{"type":"increment","by":1}"#;
@@ -107,6 +107,71 @@ async fn what_cannot_be_released_is_refused_like_any_request() {
     ask(admin, "POST", "/v1/entities/counter/a/release").await.is_problem(503, "no-owner", "none");
 }
 
+/// Loses the shard of this entity; hands back its number.
+async fn lose(node: &Node, name: &str) -> u32 {
+    node.journal(Mode::WriteLost);
+    node.post(&counter(name), INCREMENT).await.is_problem(503, "events-lost", "none");
+    node.journal(Mode::Fine);
+    id(name).hash().shard(ShardCount::new(SHARDS.get()).expect("in range")).0
+}
+
+#[tokio::test]
+async fn a_shard_that_has_lost_events_is_shown_and_goes_on_once_the_loss_is_accepted() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    let none = ask(admin, "GET", "/v1/shards/parked").await;
+    assert_eq!((none.status, none.json()), (200, json!({ "shards": [], "more": false })));
+    let shard = lose(&node, "a").await;
+    let parked = ask(admin, "GET", "/v1/shards/parked").await.json();
+    let lost = json!([{ "shard": shard, "journal": "default", "acknowledged": "1:1.1.0", "held": null }]);
+    assert_eq!(parked, json!({ "shards": lost, "more": false }));
+    let accept = format!("/v1/shards/{shard}/accept-loss");
+    ask(admin, "GET", &accept).await.is_problem(405, "method-not-allowed", "none");
+    let accepted = ask(admin, "POST", &accept).await;
+    assert_eq!((accepted.status, accepted.json()), (200, json!({ "accepted": lost })));
+    assert_eq!(node.post(&counter("a"), INCREMENT).await.json(), json!({ "value": 1 }));
+    assert_eq!(
+        ask(admin, "POST", &accept).await.json(),
+        json!({ "accepted": [] }),
+        "nothing is lost any more"
+    );
+    assert_eq!(ask(admin, "GET", "/v1/shards/parked").await.json(), none.json());
+}
+
+#[tokio::test]
+async fn a_list_of_parked_shards_has_a_limit_and_only_shards_that_there_are_can_be_released() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    let mut lost = std::collections::BTreeSet::new();
+    for name in (0..).map(|n| n.to_string()) {
+        let shard = id(&name).hash().shard(ShardCount::new(SHARDS.get()).expect("in range")).0;
+        if !lost.contains(&shard) {
+            lost.insert(lose(&node, &name).await);
+        }
+        if lost.len() == 3 {
+            break;
+        }
+    }
+    for (limit, shown, more) in [(2, 2, true), (3, 3, false)] {
+        let page = ask(admin, "GET", &format!("/v1/shards/parked?limit={limit}")).await.json();
+        assert_eq!(
+            (page["shards"].as_array().map(Vec::len), page["more"].as_bool()),
+            (Some(shown), Some(more))
+        );
+    }
+    ask(admin, "GET", "/v1/shards/parked?limit=0").await.is_problem(400, "bad-parameter", "none");
+    let free = (0..SHARDS.get()).find(|shard| !lost.contains(shard)).expect("one of them");
+    let accepted = ask(admin, "POST", &format!("/v1/shards/{free}/accept-loss")).await;
+    assert_eq!(accepted.json(), json!({ "accepted": [] }));
+    for bad in ["16", "-1", "x", "%30", "99999999999999999999", "4294967296"] {
+        let path = format!("/v1/shards/{bad}/accept-loss");
+        let problem = ask(admin, "POST", &path).await.is_problem(404, "unknown-path", "none");
+        assert!(problem["detail"].as_str().is_some_and(|words| words.contains("0 to 15")), "{problem}");
+    }
+    let query = format!("/v1/shards/{free}/accept-loss?yes=1");
+    ask(admin, "POST", &query).await.is_problem(400, "bad-parameter", "none");
+}
+
 #[tokio::test]
 async fn clients_reach_no_order_and_operators_no_entity() {
     let node = Node::start().await;
@@ -118,6 +183,7 @@ async fn clients_reach_no_order_and_operators_no_entity() {
     );
     let problem = ask(admin, "GET", &counter("a")).await.is_problem(404, "unknown-path", "none");
     assert!(problem["detail"].as_str().is_some_and(|text| text.contains("admin listener")), "{problem}");
+    node.send("POST", "/v1/shards/0/accept-loss", &[], "").await.is_problem(404, "unknown-path", "none");
     for path in ["/livez", "/readyz", "/healthz", "/metrics"] {
         assert_eq!(ask(admin, "GET", path).await.status, 200, "{path}");
     }

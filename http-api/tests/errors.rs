@@ -365,6 +365,35 @@ async fn a_journal_that_leaves_it_open_is_503_with_unknown_outcome() {
 }
 
 #[tokio::test]
+async fn a_journal_that_is_left_alone_is_503_with_the_time_until_it_is_tried_again_and_states_are_shown() {
+    let node = Node::start().await;
+    assert_eq!(node.post(&counter("a"), INCREMENT).await.json()["value"], 1);
+    node.journal(Mode::Rests(Duration::from_secs(25)));
+    let response = node.post(&counter("a"), INCREMENT).await;
+    response.is_problem(503, "journal-unavailable", "none");
+    let pause: u64 = response.header("retry-after").expect("a pause").parse().expect("whole seconds");
+    assert!((25..=26).contains(&pause), "{pause}");
+    let conditional = [JSON, ("if-match", "\"1\"")];
+    let response = node.send("POST", &counter("a"), &conditional, INCREMENT).await;
+    response.is_problem(503, "journal-unavailable", "none");
+    assert_eq!(node.get(&counter("a")).await.json()["value"], 1);
+    node.journal(Mode::Fine);
+    assert_eq!(node.post(&counter("a"), INCREMENT).await.json()["value"], 2, "none of them ran");
+}
+
+#[tokio::test]
+async fn a_journal_that_has_lost_events_is_503_until_an_operator_accepts_it() {
+    let node = Node::start().await;
+    node.journal(Mode::WriteLost);
+    let response = node.post(&counter("a"), INCREMENT).await;
+    response.is_problem(503, "events-lost", "none");
+    assert_eq!(response.header("retry-after"), Some("30"));
+    node.journal(Mode::Fine);
+    node.post(&counter("a"), INCREMENT).await.is_problem(503, "events-lost", "none");
+    node.get(&counter("a")).await.is_problem(503, "events-lost", "none");
+}
+
+#[tokio::test]
 async fn a_parked_entity_is_503_and_others_live_on() {
     let node = Node::start().await;
     node.journal(Mode::ReadDamaged);

@@ -13,7 +13,7 @@ use abide_persistence::runtime::{
     Asked, Call, EmbeddedOptions, EmbeddedStore, Fault, FaultControl, Faulty, MemoryJournal, MemorySnapshots,
     On,
 };
-use abide_persistence::testkit::{Owner, event, fresh_id, snapshot};
+use abide_persistence::testkit::{Owner, SHARDS, event, fresh_id, snapshot};
 use abide_persistence::{PersistenceId, SequenceNr, ShardCount};
 
 /// A journal, the same journal with faults, and the handle of those.
@@ -146,6 +146,36 @@ async fn a_claim_with_a_fault_is_taken_or_not_as_the_fault_says() {
                 next.claim().await.expect("the same claim is sent again");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn behind_an_open_breaker_claims_and_batches_of_its_shard_are_refused_and_one_may_look() {
+    for stage in Stage::both() {
+        let (mut owner, id) = Owner::of_fresh_entity(&stage.faulty).await;
+        let shards = ShardCount::new(SHARDS).unwrap();
+        let other =
+            std::iter::repeat_with(|| fresh_id(None)).find(|id| id.hash().shard(shards) != owner.shard);
+        let other = other.unwrap();
+        let mut elsewhere = Owner::of(&stage.faulty, &other).await;
+        stage.faults.rest(owner.shard, Some(Duration::from_secs(9)));
+        assert_eq!(stage.faulty.refuses_writes(owner.shard), Some(Duration::from_secs(9)));
+        assert_eq!(stage.faulty.refuses_writes(elsewhere.shard), None);
+        assert!(matches!(owner.append(&id, 1, 1).await, Err(WriteError::NotWritten(_))));
+        assert!(matches!(owner.claim().await, Err(ClaimError::Failed(_))));
+        owner.expect_all(&id, [], 0).await;
+        elsewhere.append(&other, 1, 1).await.expect("another shard");
+
+        stage.faults.rest(owner.shard, Some(Duration::ZERO));
+        owner.claim().await.expect("one is let through");
+        assert!(matches!(owner.claim().await, Err(ClaimError::Failed(_))), "and no other");
+        assert!(stage.faulty.refuses_writes(owner.shard).is_some_and(|rests| !rests.is_zero()));
+        stage.faults.rest(owner.shard, None);
+        assert_eq!(stage.faulty.refuses_writes(owner.shard), None);
+        owner.append(&id, 1, 1).await.expect("written");
+        stage.faults.rest(owner.shard, Some(Duration::ZERO));
+        stage.faults.clear();
+        assert_eq!(stage.faulty.refuses_writes(owner.shard), None);
     }
 }
 

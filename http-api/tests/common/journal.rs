@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use abide_persistence::journal::{
     Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, Known, ListIds,
@@ -18,6 +19,10 @@ pub enum Mode {
     WriteRefused,
     WriteFenced,
     WriteHangs,
+    /// It has lost what it had acknowledged.
+    WriteLost,
+    /// It refuses writes, and says for how long.
+    Rests(Duration),
     ReadHangs,
     ReadFails,
     ReadDamaged,
@@ -96,6 +101,8 @@ impl Journal for TestJournal {
                 return done(Err(WriteError::Fenced { held, sent_again: false }));
             }
             Mode::WriteHangs => return Box::pin(std::future::pending()),
+            Mode::WriteLost => return done(Err(WriteError::Lost { held: None, sent_again: false })),
+            Mode::Rests(_) => return done(Err(WriteError::NotWritten(secret))),
             Mode::Fine | Mode::ReadHangs | Mode::ReadFails | Mode::ReadDamaged => {}
         }
         for write in batch.writes.iter() {
@@ -106,13 +113,26 @@ impl Journal for TestJournal {
         done(Ok(()))
     }
 
+    fn refuses_writes(&self, _: ShardId) -> Option<Duration> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).0 {
+            Mode::Rests(rests) => Some(rests),
+            _ => None,
+        }
+    }
+
     fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match state.0 {
             Mode::ReadHangs => return Box::pin(std::future::pending()),
             Mode::ReadFails => return done(Err(ReadError::Failed(StoreError::new(SECRET)))),
             Mode::ReadDamaged => return done(Err(ReadError::Damaged(SECRET.to_owned()))),
-            Mode::Fine | Mode::WriteUnknown | Mode::WriteRefused | Mode::WriteFenced | Mode::WriteHangs => {}
+            Mode::Fine
+            | Mode::WriteUnknown
+            | Mode::WriteRefused
+            | Mode::WriteFenced
+            | Mode::WriteHangs
+            | Mode::WriteLost
+            | Mode::Rests(_) => {}
         }
         let Some(Stream { deleted_to, events }) = state.1.get(&read.persistence_id) else {
             return done(Ok(EventPage::default()));

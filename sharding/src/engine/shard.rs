@@ -18,25 +18,24 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use abide_persistence::engine::{
-    Backoff, BatchBuilder, Body, Called, Calling, EntityStore, Load, Message, Slot, Ticket, Turn, Wants,
-    WriteFailure,
+    Backoff, Body, Called, Calling, EntityStore, Load, Message, Slot, Ticket, Turn, Wants,
 };
-use abide_persistence::envelope::StoredEvent;
 use abide_persistence::journal::{
-    Batch, Claim, ClaimError, Epoch, EventPage, EventToken, JournalLimits, Known, ReadError, ReadEvents,
-    Snapshot, SnapshotCriteria, SnapshotError, Usurped, Write, WriteError, Writer,
+    Batch, Claim, ClaimError, Epoch, EventPage, JournalLimits, Known, ReadError, ReadEvents, Snapshot,
+    SnapshotCriteria, SnapshotError, Usurped, Write, Writer,
 };
 use abide_persistence::model::{Answer, Caller, Failure, Outcome};
 use abide_persistence::{EntityId, PersistenceId, PersistenceIdHash, ShardId};
 
 pub use loss::Loss;
 
+use self::batches::InFlight;
 use super::registry::TypeIndex;
 
+mod batches;
 mod gate;
 mod loss;
 
@@ -145,15 +144,6 @@ enum Hold {
     Held { claim: Claim, next_batch: u64 },
     Lost { reason: String },
     Parked { loss: Loss },
-}
-
-#[derive(Debug)]
-struct InFlight {
-    claim: Claim,
-    number: u64,
-    /// Whose writes they are: one for each, in the order of the batch.
-    places: Vec<Place>,
-    writes: Arc<Vec<Write>>,
 }
 
 /// One shard of this node.
@@ -380,83 +370,6 @@ impl Shard {
         }
     }
 
-    /// The journal has answered a batch.
-    pub fn written(
-        &mut self,
-        turn: &mut Turn,
-        claim: Claim,
-        number: u64,
-        result: Result<(), WriteError>,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(batch) = self.in_flight.take_if(|batch| (batch.claim, batch.number) == (claim, number))
-        else {
-            return;
-        };
-        let error = match result {
-            Ok(()) => {
-                self.learn(Known { claim, batch: number });
-                let token = EventToken { claim, batch: number };
-                let mut places = batch.places;
-                places.dedup();
-                for place in places {
-                    self.with(place, actions, |store, slot| store.written(turn, slot, token));
-                }
-                return;
-            }
-            Err(error) => error,
-        };
-        let outcome = if error.nothing_stored() { Outcome::None } else { Outcome::Unknown };
-        match error {
-            WriteError::Fenced { held, .. } => {
-                let words = format!("batch {number} of claim {claim} was fenced by {held}");
-                self.lose(turn, Lost::Fenced(words), outcome, actions);
-            }
-            WriteError::Lost { held, .. } => {
-                let known = Known { claim, batch: number - 1 };
-                self.park(turn, Loss { known, held }, outcome, actions);
-            }
-            WriteError::Conflict { .. } | WriteError::Damaged(_) => {
-                self.lose(turn, Lost::Conflict(error.to_string()), outcome, actions);
-            }
-            WriteError::Rejected { writes, reason } => {
-                self.begin_claim(claim.again(), actions);
-                let failure = WriteFailure { outcome, reason };
-                // An entity fails whole, with what else it had in the batch. A store that names nobody would
-                // be asked the same for ever.
-                let mut named: Vec<Place> =
-                    writes.iter().filter_map(|at| batch.places.get(*at).copied()).collect();
-                if named.is_empty() {
-                    named.clone_from(&batch.places);
-                }
-                named.sort_unstable();
-                named.dedup();
-                for (place, write) in batch.places.iter().zip(batch.writes.iter()) {
-                    if named.binary_search(place).is_err() {
-                        self.again.push((*place, write.clone()));
-                    }
-                }
-                for place in named {
-                    self.with(place, actions, |store, slot| store.failed(turn, slot, &failure));
-                }
-            }
-            WriteError::NotWritten(reason) | WriteError::Unknown(reason) => {
-                self.begin_claim(claim.again(), actions);
-                let failure = WriteFailure { outcome, reason: reason.to_string() };
-                // Everything unfinished fails, the queued writes too: their callers have waited long
-                // enough, and the queue starts empty under the new claim.
-                let mut places = batch.places;
-                places.extend(self.again.drain(..).map(|(place, _)| place));
-                places.extend(self.dirty.drain(..));
-                places.sort_unstable();
-                places.dedup();
-                for place in places {
-                    self.with(place, actions, |store, slot| store.failed(turn, slot, &failure));
-                }
-            }
-        }
-    }
-
     /// The journal has answered a read.
     pub fn read(
         &mut self,
@@ -576,12 +489,6 @@ impl Shard {
         self.is_held() && (!self.loads.is_empty() || self.wants_to_write() || self.wants_to_be_sure())
     }
 
-    fn wants_to_write(&self) -> bool {
-        self.in_flight.is_none()
-            && self.looks_again_at.is_none()
-            && !(self.dirty.is_empty() && self.again.is_empty())
-    }
-
     /// A batch in flight will say whether something was lost.
     fn wants_to_be_sure(&self) -> bool {
         self.doubts && self.in_flight.is_none()
@@ -615,43 +522,6 @@ impl Shard {
                     actions.push(Action::Read { place, life, read });
                 }
             }
-        }
-    }
-
-    fn write_batch(&mut self, turn: &Turn, actions: &mut Vec<Action>) {
-        let Hold::Held { claim, ref mut next_batch } = self.hold else { return };
-        let number = *next_batch;
-        let limits = self.limits;
-        let mut builder = BatchBuilder::new(claim, number, turn.now, limits);
-        let mut places = Vec::new();
-        let mut writes = Vec::new();
-        for (place, write) in self.again.drain(..) {
-            places.push(place);
-            writes.push(renumbered(write, claim, number));
-        }
-        let before = places.len();
-        while !builder.is_full() {
-            let Some(place) = self.dirty.pop_front() else { break };
-            // An entity of which an older write goes first gets the next batch.
-            if places[..before].contains(&place) {
-                self.dirty.push_back(place);
-                break;
-            }
-            let Some(store) = self.stores[usize::from(place.0.0)].as_mut() else { continue };
-            let taken = builder.writes();
-            let more = store.collect(place.1, &mut builder);
-            places.extend(std::iter::repeat_n(place, builder.writes() - taken));
-            if more {
-                self.dirty.push_front(place);
-            }
-        }
-        writes.extend(builder.finish());
-        if !writes.is_empty() {
-            *next_batch += 1;
-            let writes = Arc::new(writes);
-            self.in_flight = Some(InFlight { claim, number, places, writes: Arc::clone(&writes) });
-            let (shard, writer) = (self.id, self.writer);
-            actions.push(Action::Write(Batch { shard, claim, number, writer, writes }));
         }
     }
 
@@ -738,22 +608,6 @@ impl Shard {
 
 fn refuse(turn: &mut Turn, caller: Option<Caller>, failure: Failure) {
     turn.answers.extend(caller.map(|caller| (caller, Answer::failed(failure))));
-}
-
-/// The same events under a new number: their envelopes name the token that they are written under.
-fn renumbered(write: Write, claim: Claim, batch: u64) -> Write {
-    match write {
-        Write::Append { persistence_id, first, events } => {
-            let events = events.into_iter().map(|bytes| match StoredEvent::from_bytes(bytes.clone()) {
-                Ok(event) => {
-                    StoredEvent { epoch: claim.epoch.0, session: claim.session, batch, ..event }.to_bytes()
-                }
-                Err(_) => bytes,
-            });
-            Write::Append { persistence_id, first, events: events.collect() }
-        }
-        delete @ Write::DeleteTo { .. } => delete,
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! One shard by value: what is claimed, written and read, in which order, and who learns what.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use abide_persistence::codec::Event;
 use abide_persistence::engine::{EntitySettings, Now};
-use abide_persistence::journal::{JournalLimits, StoreError, Token};
+use abide_persistence::envelope::StoredEvent;
+use abide_persistence::journal::{StoreError, Token, WriteError};
 use abide_persistence::model::{Effect, EventSourced, Format, Payload, Reply, ReplySink};
 use abide_persistence::{EntityType, PersistenceId, SequenceNr};
 use serde::{Deserialize, Serialize};

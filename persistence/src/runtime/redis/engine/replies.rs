@@ -142,3 +142,89 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Claim, Epoch, Writer};
+
+    fn server_error(line: &str) -> Value {
+        redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("an error reply")
+    }
+
+    #[test]
+    fn what_did_not_run_is_told_from_what_may_have() {
+        let refused = [
+            ("NOSCRIPT No matching script. Please use EVAL.", Then::LoadScripts),
+            ("MOVED 3999 127.0.0.1:6381", Then::LookAround),
+            ("READONLY You can't write against a read only replica.", Then::LookAround),
+            ("CLUSTERDOWN Hash slot not served", Then::LookAround),
+            ("MASTERDOWN Link with MASTER is down", Then::LookAround),
+            ("ASK 3999 127.0.0.1:6381", Then::Wait),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Then::Wait),
+            ("LOADING Redis is loading the dataset in memory", Then::Wait),
+            ("BUSY Redis is busy running a script.", Then::Wait),
+            ("OOM command not allowed when used memory > 'maxmemory'.", Then::Wait),
+            ("NOREPLICAS Not enough good replicas to write.", Then::Wait),
+            ("MISCONF Redis is configured to save RDB snapshots", Then::Wait),
+            ("NOPERM User journal has no permissions to run the 'evalsha' command", Then::Wait),
+        ];
+        for (line, expected) in refused {
+            let Reply::Refused { reason, then } = reply(server_error(line)) else { panic!("{line}") };
+            assert_eq!((reason.as_str(), then), (line, expected));
+        }
+        for line in [
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+            "NOPERM this user has no permissions to run 'zadd' script: 0123, on @user_script:12.",
+            "ERR something that nobody has heard of",
+        ] {
+            assert!(matches!(reply(server_error(line)), Reply::Doubt(_)), "{line}");
+        }
+        let foreign =
+            reply(server_error("WRONGTYPE Operation against a key holding the wrong kind of value"));
+        assert!(matches!(foreign, Reply::Foreign(_)), "{foreign:?}");
+    }
+
+    #[test]
+    fn the_answers_of_the_append_script_are_read_whole_or_not_at_all() {
+        let token = Token {
+            claim: Claim { epoch: Epoch(7), session: 1 },
+            batch: 3,
+            writer: Writer { cluster: 1, incarnation: 2 },
+        };
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let fenced = |held| Value::Array(vec![Value::Int(0), held]);
+        assert_eq!(appended(&Value::Int(1)), Some(Appended::Stored));
+        assert_eq!(appended(&Value::Int(2)), Some(Appended::Stored));
+        assert_eq!(
+            appended(&fenced(text(&token::encode(&token)))),
+            Some(Appended::Fenced(Held::Token(token)))
+        );
+        assert_eq!(appended(&fenced(Value::Nil)), Some(Appended::Fenced(Held::Nobody)));
+        assert_eq!(appended(&fenced(text(""))), Some(Appended::Fenced(Held::Nobody)));
+        assert_eq!(
+            appended(&fenced(text("mine!"))),
+            Some(Appended::Fenced(Held::Foreign("mine!".to_owned())))
+        );
+        let conflict = Value::Array(vec![Value::Int(-1), Value::Int(2), text("9007199254740993")]);
+        let found = SequenceNr(9_007_199_254_740_993);
+        assert_eq!(appended(&conflict), Some(Appended::Conflict { append: 2, found }));
+        for nonsense in [Value::Nil, Value::Int(0), Value::Int(3), Value::Array(vec![]), text("OK")] {
+            assert_eq!(appended(&nonsense), None, "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_primary_names_its_replicas() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let replica = |port: &str| Value::Array(vec![text("10.0.0.2"), text(port), text("3129")]);
+        let role = |name: &str, replicas| Value::Array(vec![text(name), Value::Int(3129), replicas]);
+        let primary = role("master", Value::Array(vec![replica("1"), replica("2")]));
+        assert_eq!(
+            connected_replicas(&primary),
+            Some(vec![Address::new("10.0.0.2", 1), Address::new("10.0.0.2", 2)])
+        );
+        assert_eq!(connected_replicas(&role("slave", Value::Array(vec![]))), None);
+        assert_eq!(connected_replicas(&server_error("LOADING")), None);
+    }
+}
