@@ -13,7 +13,7 @@ use crate::wait::until;
 const MET_WITHIN: Duration = Duration::from_secs(20);
 
 /// Starts servers all at once and waits until each answers.
-async fn start(nodes: &[Node]) -> Result<()> {
+pub(super) async fn start(nodes: &[Node]) -> Result<()> {
     for node in nodes {
         node.launch().await?;
     }
