@@ -37,6 +37,10 @@ async fn a_cluster_fails_over_moves_slots_and_heals() -> Result<()> {
     other.start().await?;
     ground.wait_healthy().await?;
     assert_eq!(ground.replicas_of(promoted).await?, [other]);
+
+    ground.restart_all().await?;
+    ground.wait_healthy().await?;
+    assert_eq!(ground.primary_of(slot).await?.ask::<String>(&["GET", "key"]).await?, "value");
     Ok(())
 }
 

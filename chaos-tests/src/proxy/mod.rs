@@ -4,7 +4,7 @@
 //! # async fn example(server: std::net::SocketAddr) -> anyhow::Result<()> {
 //! use abide_chaos_tests::proxy::{Fault, Proxy, Weather};
 //! let proxy = Proxy::to(server).await?; // the client is given `proxy.address()`
-//! let trap = proxy.trap(|request| request.is("EVALSHA"), Fault::LoseReply);
+//! let mut trap = proxy.trap(|request| request.is("EVALSHA"), Fault::LoseReply);
 //! let request = trap.sprung().await?; // executed, and the client will never hear of it
 //! proxy.replay(&[request]).await?; // a late copy, on a connection of its own
 //! proxy.set_weather(Weather::Silent); // nothing passes until it is `Weather::Fair` again

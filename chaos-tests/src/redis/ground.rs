@@ -119,6 +119,18 @@ impl Ground {
         self.nodes.iter().filter(|node| node.state() == State::Running)
     }
 
+    /// Kills all servers with data at once and starts them again, each with what it has stored. Waits until
+    /// each answers, not until they are healthy.
+    ///
+    /// # Errors
+    /// If one of them does not run, or ends instead of serving.
+    pub async fn restart_all(&self) -> Result<()> {
+        for node in &self.nodes {
+            node.kill9().await?;
+        }
+        forming::start(&self.nodes).await
+    }
+
     /// The server with data at an address.
     ///
     /// # Errors

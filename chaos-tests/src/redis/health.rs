@@ -131,7 +131,10 @@ impl Ground {
             for node in self.running().filter(|node| node.address() != primary) {
                 let name = node.address().to_string();
                 let known = replicas.iter().find(|replica| replica.get("name") == Some(&name));
-                if known.and_then(|replica| replica.get("flags")).is_none_or(|flags| flags != "slave") {
+                let said = |field: &str| known.and_then(|known| known.get(field)).map(String::as_str);
+                // The reported role too: who still takes a replica for a false primary undoes its promotion.
+                let expected = [("flags", "slave"), ("role-reported", "slave"), ("master-link-status", "ok")];
+                if expected.iter().any(|(field, value)| said(field) != Some(value)) {
                     bail!("{sentinel:?} believes {known:?} of {node:?}");
                 }
             }
