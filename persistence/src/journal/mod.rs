@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ pub mod snapshot;
 
 pub use fence::{Claim, Epoch, EventToken, Known, Token, Usurped, Writer};
 pub use ids::{IdPage, ListIds};
-pub use snapshot::{Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore};
+pub use snapshot::{Loaded, Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore};
 
 /// A store's answer, some time later.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -34,6 +35,11 @@ pub trait Journal: Send + Sync + 'static {
     /// What fits. Checked by the engine before anything is numbered, so that too large an event is
     /// rejected alone.
     fn limits(&self) -> JournalLimits;
+
+    /// Names the store, if it is a snapshot store too: then both have the same name, which no other store has.
+    fn store_id(&self) -> Option<StoreId> {
+        None
+    }
 
     /// Whether several nodes may work on this store.
     fn is_shared(&self) -> bool;
@@ -216,6 +222,37 @@ pub struct EventPage {
     pub record: Bytes,
     /// The last number that the stream has used, whatever the window was.
     pub last: SequenceNr,
+}
+
+impl EventPage {
+    /// The page that a read would have got, from a page that has all events of the stream.
+    pub fn window(&self, read: &ReadEvents) -> Self {
+        let first = read.from.0.max(self.deleted_to.0.saturating_add(1));
+        let skipped = usize::try_from(first - self.deleted_to.0 - 1).unwrap_or(usize::MAX);
+        let wanted = read.to.0.saturating_add(1).saturating_sub(first);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(read.max_events);
+        let mut bytes = 0;
+        // The event that reaches the limit is the last one.
+        let fits = |event: &&Bytes| {
+            let is_room = bytes < read.max_bytes;
+            bytes += event.len();
+            is_room
+        };
+        let events = self.events.iter().skip(skipped).take(wanted).take_while(fits).cloned().collect();
+        Self { events, ..self.clone() }
+    }
+}
+
+/// Tells one store from all others in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    /// One that no other store has.
+    pub fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Why a store could not do what it was asked; in words for an operator.

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{Claim, EventToken, Pending, StoreError};
+use super::{Claim, EventPage, EventToken, Pending, StoreError, StoreId};
 use crate::ids::{PersistenceId, SequenceNr, ShardId};
 
 /// One saved state of one entity.
@@ -106,6 +106,21 @@ pub enum SnapshotError {
     Failed(#[from] StoreError),
 }
 
+/// A snapshot, and what came with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// The snapshot, if there is one.
+    pub snapshot: Option<Snapshot>,
+    /// All events of the entity that the journal has, if the store has both in one place and they are few.
+    pub stream: Option<EventPage>,
+}
+
+impl From<Option<Snapshot>> for Loaded {
+    fn from(snapshot: Option<Snapshot>) -> Self {
+        Self { snapshot, stream: None }
+    }
+}
+
 /// Stores snapshots. Goes with any journal, because a snapshot is checked against the events.
 pub trait SnapshotStore: Send + Sync + 'static {
     /// Stores a snapshot as durably as this store promises; one with the same last event is replaced, at once
@@ -125,6 +140,26 @@ pub trait SnapshotStore: Send + Sync + 'static {
         persistence_id: PersistenceId,
         criteria: SnapshotCriteria,
     ) -> Pending<Result<Option<Snapshot>, SnapshotError>>;
+
+    /// Names the store, if it is a journal too; see [`Journal::store_id`](super::Journal::store_id).
+    fn store_id(&self) -> Option<StoreId> {
+        None
+    }
+
+    /// The same as [`load`](Self::load), for a recovery under this claim: a store that is the entity's journal
+    /// too may hand over the events with it, and spare a second question. They count like those of a
+    /// [read](super::Journal::read) under that claim; if the claim does not hold the shard, none come.
+    fn load_for_recovery(
+        &self,
+        shard: ShardId,
+        persistence_id: PersistenceId,
+        criteria: SnapshotCriteria,
+        claim: Claim,
+    ) -> Pending<Result<Loaded, SnapshotError>> {
+        let _ = claim;
+        let load = self.load(shard, persistence_id, criteria);
+        Box::pin(async move { load.await.map(Loaded::from) })
+    }
 
     /// Deletes those that match, as durably as it saves; none is no error. One whose time can no longer be read
     /// goes only if any time is meant.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use abide_persistence::engine::{Call, Called, Calling, Report, Running, Ticket, Turn, panic_message};
 use abide_persistence::journal::{
-    Claim, ClaimError, Epoch, EventPage, Journal, Pending, ReadError, Snapshot, SnapshotCriteria,
+    Claim, ClaimError, Epoch, EventPage, Journal, Loaded, Pending, ReadError, SnapshotCriteria,
     SnapshotError, SnapshotStore, StoreError, WriteError, Writer,
 };
 use abide_persistence::model::{Answer, Failure};
@@ -99,6 +99,8 @@ pub(crate) struct Lane {
     /// Turns to recover of those that have just read: for their next page if they want one in this turn,
     /// else for others.
     turns: Vec<(usize, Place, OwnedSemaphorePermit)>,
+    /// Events that came along with the snapshot of an entity, until it asks for them.
+    stream: Option<(Place, Claim, EventPage)>,
     calls: FuturesUnordered<Pending<CallDone>>,
     wakes: BinaryHeap<Reverse<(Duration, usize, Option<Place>)>>,
     evict_hand: usize,
@@ -145,7 +147,7 @@ struct ReadDone {
 
 enum Read {
     Page(Result<EventPage, ReadError>),
-    Snapshot(Result<Option<Snapshot>, SnapshotError>),
+    Snapshot(Result<Loaded, SnapshotError>),
 }
 
 struct CallDone {
@@ -191,6 +193,7 @@ impl Lane {
             store: FuturesUnordered::new(),
             reads: FuturesUnordered::new(),
             turns: Vec::new(),
+            stream: None,
             calls: FuturesUnordered::new(),
             wakes: BinaryHeap::new(),
             evict_hand: 0,
@@ -391,11 +394,17 @@ impl Lane {
         match read {
             Read::Page(page) => self.shards[at].read(turn, place, life, claim, page, actions),
             Read::Snapshot(loaded) => {
+                let loaded = loaded.map(|Loaded { snapshot, stream }| {
+                    self.stream = stream.map(|stream| (place, claim, stream));
+                    snapshot
+                });
                 self.shards[at].snapshot_loaded(turn, place, life, claim, loaded, actions);
             }
         }
         self.turns.extend(permit.map(|permit| (at, place, permit)));
         self.act(at);
+        // Whoever wanted it has asked by now.
+        self.stream = None;
     }
 
     /// The turn to recover that an entity has already, or the wait for one.
@@ -531,28 +540,35 @@ impl Lane {
                 Action::Read { place, life, read } => {
                     let (journal, permit) = (Arc::clone(self.journal(at)), self.turn_to_recover(at, place));
                     let config = self.cx.config;
+                    let known =
+                        self.stream.take_if(|(of, under, _)| *of == place && read.claim == Some(*under));
                     self.reads.push(Box::pin(async move {
                         let claim = read.claim.unwrap_or(Claim { epoch: Epoch(0), session: 0 });
                         let (page, permit) = match permit.await {
-                            Ok(permit) => {
-                                let (limit, none) = (config.recovery_event_timeout, "no events came");
-                                let page = in_time(journal.read(read), limit, none, ReadError::Failed);
-                                (page.await, Some(permit))
-                            }
+                            Ok(permit) => match known {
+                                Some((_, _, stream)) => (Ok(stream.window(&read)), Some(permit)),
+                                None => {
+                                    let (limit, none) = (config.recovery_event_timeout, "no events came");
+                                    let page = in_time(journal.read(read), limit, none, ReadError::Failed);
+                                    (page.await, Some(permit))
+                                }
+                            },
                             Err(cause) => (Err(ReadError::Failed(cause)), None),
                         };
                         ReadDone { shard: at, place, life, claim, read: Read::Page(page), permit }
                     }));
                 }
                 Action::LoadSnapshot { place, life, claim, persistence_id, criteria } => {
-                    let store = self.cx.kinds.get(place.0).snapshots.clone();
+                    let kind = self.cx.kinds.get(place.0);
+                    let (store, under) = (kind.snapshots.clone(), kind.is_one_store.then_some(claim));
                     let permit = self.turn_to_recover(at, place);
                     let (config, id) = (self.cx.config, self.shards[at].id());
                     self.reads.push(Box::pin(async move {
                         let (loaded, permit) = match permit.await {
-                            Ok(permit) => {
-                                (load(store, id, persistence_id, criteria, &config).await, Some(permit))
-                            }
+                            Ok(permit) => (
+                                load(store, id, persistence_id, (criteria, under), &config).await,
+                                Some(permit),
+                            ),
                             Err(cause) => (Err(SnapshotError::Failed(cause)), None),
                         };
                         ReadDone { shard: at, place, life, claim, read: Read::Snapshot(loaded), permit }
@@ -614,7 +630,8 @@ impl Lane {
                 })
             }
             Call::Load(criteria) => Box::pin(async move {
-                Called::Loaded(load(store, shard, persistence_id, criteria, &config).await)
+                let loaded = load(store, shard, persistence_id, (criteria, None), &config).await;
+                Called::Loaded(loaded.map(|loaded| loaded.snapshot))
             }),
             Call::Save { snapshot, read_back } => Box::pin(async move {
                 let save = async {
@@ -731,11 +748,16 @@ async fn load(
     store: Option<Arc<dyn SnapshotStore>>,
     shard: ShardId,
     persistence_id: PersistenceId,
-    criteria: SnapshotCriteria,
+    (criteria, under): (SnapshotCriteria, Option<Claim>),
     config: &RegionConfig,
-) -> Result<Option<Snapshot>, SnapshotError> {
+) -> Result<Loaded, SnapshotError> {
     let store = store.ok_or_else(no_store)?;
-    let load = store.load(shard, persistence_id, criteria);
+    let load = async {
+        match under {
+            Some(claim) => store.load_for_recovery(shard, persistence_id, criteria, claim).await,
+            None => store.load(shard, persistence_id, criteria).await.map(Loaded::from),
+        }
+    };
     in_time(load, config.recovery_event_timeout, "no snapshot came", SnapshotError::Failed).await
 }
 

@@ -85,6 +85,8 @@ pub(crate) struct Bound {
     /// By its place in [`Kinds::journals`].
     pub(crate) journal: usize,
     pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
+    /// The snapshot store is the journal too.
+    pub(crate) is_one_store: bool,
     new_store: NewStore,
 }
 
@@ -124,9 +126,14 @@ impl Kinds {
                 used.len() - 1
             });
             let settings = EntitySettings { journal: kinds.journals[place].limits(), ..settings };
+            let snapshot_store = snapshots.map(|at| Arc::clone(&stores.snapshots[at].1));
+            let id = kinds.journals[place].store_id();
+            let is_one_store =
+                id.is_some() && id == snapshot_store.as_ref().and_then(|snapshots| snapshots.store_id());
             kinds.bound.push(Bound {
                 journal: place,
-                snapshots: snapshots.map(|at| Arc::clone(&stores.snapshots[at].1)),
+                snapshots: snapshot_store,
+                is_one_store,
                 new_store: kind.bind(settings, snapshots.is_some()),
             });
         }

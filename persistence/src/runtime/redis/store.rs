@@ -24,9 +24,9 @@ use super::watcher::Watcher;
 use crate::envelope::StoredSnapshot;
 use crate::ids::{PersistenceId, ShardId};
 use crate::journal::{
-    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, Known, ListIds,
+    Batch, Claim, ClaimError, EventPage, IdPage, Journal, JournalLimits, JournalMeta, Known, ListIds, Loaded,
     Pending, ReadError, ReadEvents, Snapshot, SnapshotCriteria, SnapshotError, SnapshotStore, StoreError,
-    WriteError, Writer,
+    StoreId, WriteError, Writer,
 };
 
 /// Events of a batch, and its bytes: what a server may do for one shard before it serves the others.
@@ -40,6 +40,7 @@ const ENVELOPE: usize = 64 << 10;
 #[derive(Clone)]
 pub struct RedisStore {
     hub: Arc<Hub>,
+    id: StoreId,
 }
 
 impl std::fmt::Debug for RedisStore {
@@ -66,7 +67,7 @@ impl RedisStore {
         let mut watcher = Watcher::new(Arc::clone(&hub));
         watcher.look().await.map_err(|why| ConnectError::Unreachable(why.to_string()))?;
         hub.spawn(watcher.run());
-        Ok(Self { hub })
+        Ok(Self { hub, id: StoreId::unique() })
     }
 
     /// Submits a job, and waits for its answer.
@@ -97,6 +98,10 @@ impl Journal for RedisStore {
             batch_events: BATCH_EVENTS.min(self.hub.options.max_batch.max(1)),
             batch_bytes: BATCH_BYTES,
         }
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.id)
     }
 
     fn is_shared(&self) -> bool {
@@ -201,6 +206,23 @@ impl SnapshotStore for RedisStore {
     ) -> Pending<Result<Option<Snapshot>, SnapshotError>> {
         let shelf = Shelf::new(self.hub.keys.shard(shard), persistence_id);
         let job = |asker| Box::new(LoadSnapshot::new(shelf, criteria, asker)) as Box<dyn Job>;
+        let loaded = self.ask(Lane::LoadSnapshots, shard, job, |gone| Err(gone.into()));
+        Box::pin(async move { loaded.await.map(|loaded: Loaded| loaded.snapshot) })
+    }
+
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.id)
+    }
+
+    fn load_for_recovery(
+        &self,
+        shard: ShardId,
+        persistence_id: PersistenceId,
+        criteria: SnapshotCriteria,
+        claim: Claim,
+    ) -> Pending<Result<Loaded, SnapshotError>> {
+        let shelf = Shelf::new(self.hub.keys.shard(shard), persistence_id);
+        let job = |asker| Box::new(LoadSnapshot::for_recovery(shelf, criteria, claim, asker)) as Box<dyn Job>;
         self.ask(Lane::LoadSnapshots, shard, job, |gone| Err(gone.into()))
     }
 

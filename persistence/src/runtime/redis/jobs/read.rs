@@ -82,16 +82,7 @@ impl ReadJob {
 
     /// Takes the base and its record; says whether the guess was right.
     fn take_base(&mut self, kept: &Value) -> Result<bool, String> {
-        let (base, record) = match kept {
-            Value::Nil => (0, Bytes::new()),
-            Value::BulkString(kept) => {
-                let colon = kept.iter().position(|byte| *byte == b':');
-                let (base, record) = kept.split_at(colon.ok_or("the base of the stream is damaged")?);
-                let base = std::str::from_utf8(base).ok().and_then(|base| base.parse().ok());
-                (base.ok_or("the base of the stream is damaged")?, Bytes::copy_from_slice(&record[1..]))
-            }
-            other => return Err(format!("the base of the stream is {other:?}")),
-        };
+        let (base, record) = base(kept)?;
         let was_right = base == self.base;
         (self.base, self.record) = (base, record);
         Ok(was_right)
@@ -209,4 +200,18 @@ impl Job for ReadJob {
 fn number_of(event: &[u8]) -> Option<u64> {
     let (0x08, rest) = event.split_first()? else { return None };
     prost::encoding::decode_varint(&mut &rest[..]).ok()
+}
+
+/// Up to where events were deleted, and what is kept in their place.
+pub(super) fn base(kept: &Value) -> Result<(u64, Bytes), String> {
+    let damaged = || "the base of the stream is damaged".to_owned();
+    match kept {
+        Value::Nil => Ok((0, Bytes::new())),
+        Value::BulkString(kept) => {
+            let colon = kept.iter().position(|byte| *byte == b':').ok_or_else(damaged)?;
+            let base = std::str::from_utf8(&kept[..colon]).ok().and_then(|base| base.parse().ok());
+            Ok((base.ok_or_else(damaged)?, Bytes::copy_from_slice(&kept[colon + 1..])))
+        }
+        other => Err(format!("the base of the stream is {other:?}")),
+    }
 }

@@ -4,17 +4,21 @@
 use bytes::Bytes;
 use redis::{Pipeline, Value};
 
-use super::Asker;
+use super::{Asker, read};
 use crate::envelope::StoredSnapshot;
 use crate::ids::{PersistenceId, SequenceNr};
-use crate::journal::{Snapshot, SnapshotCriteria, SnapshotError, StoreError};
+use crate::journal::fence::may_decide;
+use crate::journal::{Claim, EventPage, Loaded, Snapshot, SnapshotCriteria, SnapshotError, StoreError};
 use crate::runtime::redis::engine::keys::ShardKeys;
-use crate::runtime::redis::engine::replies::{Reply, text};
+use crate::runtime::redis::engine::replies::{Held, Reply, text};
 use crate::runtime::redis::job::{Failed, Job, Replicated, Verdict, all_done};
 use crate::runtime::redis::link::{Link, Script};
 
-type Loaded = Result<Option<Snapshot>, SnapshotError>;
+type Answer = Result<Loaded, SnapshotError>;
 type Changed = Result<(), StoreError>;
+
+/// Events that come along with a snapshot: as many as are left behind one, with a little to spare.
+const FEW: u64 = 64;
 
 /// Whose snapshots.
 pub(in crate::runtime::redis) struct Shelf {
@@ -51,11 +55,13 @@ pub(in crate::runtime::redis) enum Change {
     Delete(SnapshotCriteria),
 }
 
-/// Loads the newest that matches.
+/// Loads the newest that matches; for a recovery with the events, if they are few.
 pub(in crate::runtime::redis) struct LoadSnapshot {
     shelf: Shelf,
     criteria: SnapshotCriteria,
-    asker: Asker<Loaded>,
+    /// The claim under which events may be read along.
+    with_events: Option<Claim>,
+    asker: Asker<Answer>,
 }
 
 impl ChangeSnapshots {
@@ -68,12 +74,39 @@ impl LoadSnapshot {
     pub(in crate::runtime::redis) fn new(
         shelf: Shelf,
         criteria: SnapshotCriteria,
-        asker: Asker<Loaded>,
+        asker: Asker<Answer>,
     ) -> Self {
-        Self { shelf, criteria, asker }
+        Self { shelf, criteria, with_events: None, asker }
     }
 
-    fn decode(&self, field: &Value, bytes: &Value) -> Loaded {
+    pub(in crate::runtime::redis) fn for_recovery(
+        shelf: Shelf,
+        criteria: SnapshotCriteria,
+        claim: Claim,
+        asker: Asker<Answer>,
+    ) -> Self {
+        Self { shelf, criteria, with_events: Some(claim), asker }
+    }
+
+    /// The events, if all of them came and the claim holds the shard. What is odd is left to the read that
+    /// follows then, which says what is wrong.
+    fn stream(&self, values: &[Value]) -> Option<EventPage> {
+        let claim = self.with_events?;
+        let [held, kept, Value::Int(length), Value::Array(found)] = values else { return None };
+        if !may_decide(Held::read(held)?.token(), claim) || found.len() as u64 != length.unsigned_abs() {
+            return None;
+        }
+        let (base, record) = read::base(kept).ok()?;
+        let event = |value: &Value| match value {
+            Value::BulkString(event) => Some(Bytes::copy_from_slice(event)),
+            _ => None,
+        };
+        let events: Vec<Bytes> = found.iter().map(event).collect::<Option<_>>()?;
+        let last = SequenceNr(base + events.len() as u64);
+        Some(EventPage { events, deleted_to: SequenceNr(base), record, last })
+    }
+
+    fn decode(&self, field: &Value, bytes: &Value) -> Result<Option<Snapshot>, SnapshotError> {
         let nonsense = || SnapshotError::Failed(StoreError("a snapshot without a number".to_owned()));
         let number = text(field).and_then(|field| field.get(..20)?.parse().ok()).ok_or_else(nonsense)?;
         let sequence_nr = SequenceNr(number);
@@ -146,13 +179,21 @@ impl Job for LoadSnapshot {
     }
 
     fn send(&self, link: &Link, pipeline: &mut Pipeline) {
+        if self.with_events.is_some() {
+            // The token first: what comes after it on this connection is no older.
+            pipeline.cmd("GET").arg(self.shelf.keys.fence());
+            pipeline.cmd("HGET").arg(self.shelf.keys.bases()).arg(self.shelf.id.to_string());
+            let events = self.shelf.keys.events(&self.shelf.id);
+            pipeline.cmd("LLEN").arg(&events);
+            pipeline.cmd("LRANGE").arg(events).arg(0).arg(FEW - 1);
+        }
         let mut call = link.call(Script::LoadSnapshot);
         call.arg(1).arg(self.shelf.key()).arg(&bounds(&self.criteria));
         pipeline.add_command(call);
     }
 
     fn read(&mut self, replies: Vec<Reply>, _: &Replicated) -> Verdict {
-        let values = match all_done(replies) {
+        let mut values = match all_done(replies) {
             Ok(values) => values,
             Err(Failed::Again(again)) => return again,
             Err(Failed::Foreign(what)) => {
@@ -160,12 +201,13 @@ impl Job for LoadSnapshot {
                 return Verdict::Settled;
             }
         };
-        let loaded = match values.as_slice() {
-            [Value::Nil] => Ok(None),
-            [Value::Array(pair)] if pair.len() == 2 => self.decode(&pair[0], &pair[1]),
-            _ => return Verdict::nonsense(values.first().unwrap_or(&Value::Nil)),
+        let snapshot = match values.pop() {
+            Some(Value::Nil) => Ok(None),
+            Some(Value::Array(pair)) if pair.len() == 2 => self.decode(&pair[0], &pair[1]),
+            other => return Verdict::nonsense(&other.unwrap_or(Value::Nil)),
         };
-        self.asker.tell(loaded);
+        let stream = self.stream(&values);
+        self.asker.tell(snapshot.map(|snapshot| Loaded { snapshot, stream }));
         Verdict::Settled
     }
 
