@@ -118,10 +118,17 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
-    use rand::rngs::StdRng;
-    use rand::{RngExt, SeedableRng};
-
     use super::*;
+
+    /// Numbers that look random and are the same every time.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % limit
+        }
+    }
 
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -212,8 +219,8 @@ mod tests {
     #[test]
     fn a_random_walk_keeps_the_promises() {
         for seed in 0..200 {
-            let mut dice = StdRng::seed_from_u64(seed);
-            let max_failures = dice.random_range(1..6);
+            let mut dice = Dice(seed);
+            let max_failures = 1 + dice.below(5) as u32;
             let mut breaker = breaker(max_failures);
             let mut now = at(0);
             let mut under_way: Vec<Leave> = Vec::new();
@@ -221,8 +228,8 @@ mod tests {
             let mut last_probe: Option<Duration> = None;
             for _ in 0..400 {
                 let was = breaker.rests(now);
-                match dice.random_range(0..4) {
-                    0 => now += Duration::from_millis(dice.random_range(0..20_000)),
+                match dice.below(4) {
+                    0 => now += Duration::from_millis(dice.below(20_000)),
                     1 => match breaker.may_call(now) {
                         Ok(leave) => {
                             if was.is_some() {
@@ -240,7 +247,7 @@ mod tests {
                     },
                     _ if under_way.is_empty() => {}
                     outcome => {
-                        let leave = under_way.swap_remove(dice.random_range(0..under_way.len()));
+                        let leave = under_way.swap_remove(dice.below(under_way.len() as u64) as usize);
                         if outcome == 2 {
                             breaker.called(now, leave, Called::Answered);
                             in_a_row = 0;

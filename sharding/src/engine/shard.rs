@@ -10,8 +10,8 @@
 //!                         session + 1 ◀───────┘
 //! ```
 //!
-//! A shard of which the journal has lost events is parked ([`loss`]); while the journal refuses writes, no
-//! command is begun ([`gate`]).
+//! A shard of which the journal has lost events is parked (`loss.rs`); while the journal refuses writes, no
+//! command is begun (`gate.rs`).
 //!
 //! Invariants: one batch in flight; a number is used for one batch only; entities read only under a
 //! claim that was taken, and what they read under an older one does not count.
