@@ -27,7 +27,7 @@ async fn incr(connection: &mut MultiplexedConnection) -> RedisResult<i64> {
 }
 
 fn is_incr(request: &Request) -> bool {
-    request.is("INCR")
+    request.is("INCR") || request.is("INCRBY")
 }
 
 #[tokio::test]
@@ -53,9 +53,9 @@ async fn each_fault_does_what_its_name_says() -> Result<()> {
 
     let mut client = connect(proxy).await?;
     let _trap = proxy.trap(is_incr, Fault::Duplicate);
-    assert_eq!(incr(&mut client).await?, 3);
-    assert_eq!(stored().await?, Some(4));
-    assert_eq!(incr(&mut client).await?, 5, "replies and requests still belong together");
+    let twice: (i64, i64) = redis::pipe().incr("n", 1).incr("n", 1).query_async(&mut client).await?;
+    assert_eq!(twice, (3, 5), "replies and requests still belong together");
+    assert_eq!(stored().await?, Some(5));
 
     let mut trap = proxy.trap(is_incr, Fault::HoldReply);
     let mut held = client.clone();

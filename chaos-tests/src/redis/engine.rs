@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use bollard::Docker;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{
@@ -68,14 +68,14 @@ impl Engine {
         let docker = connect().await?;
         sweep(&docker).await?;
         let image = image(server).await?;
+        let mut refused = anyhow!("there is no subnet to try");
         for subnet in SUBNETS {
-            if docker.create_network(network(subnet)).await.is_ok() {
-                return Ok(Self { docker, subnet, image, _turn: turn });
+            match docker.create_network(network(subnet)).await {
+                Ok(_) => return Ok(Self { docker, subnet, image, _turn: turn }),
+                Err(error) => refused = error.into(),
             }
         }
-        // Once more for its words.
-        docker.create_network(network(SUBNETS[0])).await?;
-        bail!("a network could be created after it could not; try again");
+        Err(refused.context("no network for containers could be created"))
     }
 
     pub(super) fn docker(&self) -> &Docker {
@@ -175,9 +175,9 @@ async fn image(server: Server) -> Result<String> {
 }
 
 /// The libraries that a program loads, by the paths under which it looks for them.
-fn libraries(program: &Path) -> Result<Vec<std::path::PathBuf>> {
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd").arg(program).output().context("there is no `ldd`")?;
     let text = String::from_utf8(output.stdout)?;
     let words = text.split_whitespace().filter(|word| word.starts_with('/'));
-    Ok(words.map(Into::into).collect())
+    Ok(words.map(PathBuf::from).collect())
 }

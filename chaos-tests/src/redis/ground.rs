@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::certificates::{Certificates, Signed};
 use super::container::Container;
@@ -51,6 +51,9 @@ impl Ground {
     }
 
     pub(super) async fn start(plan: Plan) -> Result<Self> {
+        if plan.shape.nodes() == 0 {
+            bail!("{:?} has no servers; ask for one primary at least", plan.shape);
+        }
         let engine = if plan.in_containers { engine(plan.server).await? } else { None };
         let lease = Lease::take().await?;
         let signed = match plan.tls {

@@ -19,7 +19,8 @@
 //! 127.0.0.1, or containers with addresses of their own where a test must cut network paths. They end with
 //! the [`Ground`], also when a test panics; what a killed test left behind is swept by the next ground.
 //!
-//! - [`Plan`]: which servers, of which make, with which settings;
+//! - [`Plan`]: which servers, of which make, with which settings: `.server(Server::Valkey)`, `.password("…")`,
+//!   `.tls(Tls::Mutual)`, `.replicas(2)`, `.validity_factor(10)`, `.set("maxmemory-policy", "allkeys-lru")`;
 //! - [`Ground`]: all of them, and what concerns more than one: roles, failovers, slots, health;
 //! - [`Node`]: one of them: kill, stop, continue, shut down, start.
 
