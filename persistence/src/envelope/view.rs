@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_plain_event_is_seen_as_it_is_decoded() {
-        for event in [plain(), StoredEvent::default(), StoredEvent { sequence_nr: 128, ..Default::default() }] {
+        for event in [plain(), StoredEvent::default(), StoredEvent { sequence_nr: 128, ..Default::default() }]
+        {
             assert_eq!(EventView::of(&event.to_bytes()), Some(event.view()));
         }
     }
