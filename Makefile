@@ -18,7 +18,7 @@ gate: tools
 
 # The ratios of docs/performance.md. Takes some minutes; asserts nothing.
 figures:
-	$(CARGO) bench -p abide --bench figures --locked
+	$(CARGO) bench -p abide --bench figures --bench peak --locked
 
 tools:
 	@command -v rustfmt >/dev/null && command -v cargo-clippy >/dev/null || rustup component add rustfmt clippy

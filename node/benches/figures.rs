@@ -11,23 +11,20 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
-use std::convert::Infallible;
+mod common;
+
 use std::future::Future;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abide::demo::{Counter, CounterCommand, CounterRejection, Value};
-use abide::persistence::codec::Event;
-use abide::persistence::engine::EntitySettings;
-use abide::persistence::journal::{Epoch, Journal, Writer};
-use abide::persistence::model::{
-    Context, EventSourcedActor, PersistentActor, Recover, RecoveryContext, StashOverflow,
-};
+use abide::persistence::EntityId;
+use abide::persistence::journal::Journal;
+use abide::persistence::model::EventSourcedActor;
 use abide::persistence::runtime::{EmbeddedOptions, EmbeddedStore, MemoryJournal};
-use abide::persistence::{EntityId, EntityType, ShardCount};
-use abide::sharding::{AskError, EntityRef, Region, RegionConfig, Registry};
+use abide::sharding::{AskError, EntityRef, Region};
+use common::{Line, LineCommand, all_held, directory, is_quick, many, region_of, runtime};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,17 +37,13 @@ const ENTITIES: usize = 1000;
 fn main() {
     // `cargo bench` adds --bench.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    if let [peak::CHILD, at, id] = wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        return peak::child(Path::new(at), id);
-    }
-    let figures: [(&str, fn()); 8] = [
+    let figures: [(&str, fn()); 7] = [
         ("asks", asks),
         ("memory", memory),
         ("embedded", embedded),
         ("hot", hot),
         ("async", persist_async),
         ("recovery", recovery),
-        ("peak", peak::peak),
         ("http", http),
     ];
     for (name, figure) in figures {
@@ -62,67 +55,12 @@ fn main() {
 
 type CounterRef = EntityRef<EventSourcedActor<Counter>>;
 
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-}
-
-fn region_config(journal: &dyn Journal) -> RegionConfig {
-    RegionConfig {
-        shards: ShardCount::new(1024).unwrap(),
-        lanes: NonZeroUsize::new(8).unwrap(),
-        inbox_capacity: 100_000,
-        entity: EntitySettings {
-            stash_capacity: 4096,
-            stash_overflow: StashOverflow::Fail,
-            backoff: EntitySettings::default().backoff,
-            journal: journal.limits(),
-            page_events: 1000,
-            page_bytes: 1 << 20,
-        },
-        passivate_after: Duration::from_secs(3600),
-        max_active_entities: None,
-        max_recoveries: NonZeroUsize::new(64).unwrap(),
-        recovery_permit_timeout: Duration::from_secs(30),
-        recovery_event_timeout: Duration::from_secs(30),
-        slow_handler: Duration::from_millis(100),
-        journal_timeout: Duration::from_secs(10),
-    }
-}
-
 fn region(journal: Arc<dyn Journal>) -> Region {
     region_of(1, journal)
 }
 
-/// The region of a later generation on this journal; each is used once.
-fn region_of(generation: u32, journal: Arc<dyn Journal>) -> Region {
-    let mut registry = Registry::default();
-    registry.entity::<Counter>().unwrap();
-    registry.actor::<Line>().unwrap();
-    let config = region_config(journal.as_ref());
-    let writer = Writer { cluster: 1, incarnation: u128::from(generation) };
-    let region = Region::start(Arc::new(registry), journal, writer, config).unwrap();
-    region.assign(config.shards.all(), Epoch::new(generation, 1));
-    region
-}
-
-/// Waits until all shards are claimed, which is no part of what is measured.
-async fn all_held(region: &Region) {
-    while region.status().shards_held < 1024 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-fn is_quick() -> bool {
-    std::env::var_os("ABIDE_FIGURES_QUICK").is_some()
-}
-
 fn rounds() -> usize {
     if is_quick() { 1 } else { ROUNDS }
-}
-
-/// So many, or a hundredth.
-fn many(count: usize) -> usize {
-    if is_quick() { count.div_ceil(100) } else { count }
 }
 
 fn counters(region: &Region, count: usize) -> Vec<CounterRef> {
@@ -310,13 +248,6 @@ fn memory() {
     });
 }
 
-fn directory(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("figures-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir_all(&path).unwrap();
-    path
-}
-
 /// Increments, in commands a second.
 fn increments(runtime: &Runtime, entities: &Arc<Vec<CounterRef>>, callers: usize, each: usize) -> f64 {
     rate(runtime, callers, callers * each, |caller| {
@@ -398,72 +329,6 @@ fn hot() {
     show("one hot event-sourced entity, 64 callers, against the same load over 1 000", hot, spread, 0.4);
     runtime.block_on(store.close());
     let _ = std::fs::remove_dir_all(&at);
-}
-
-/// An actor that stores texts, one event for each command.
-struct Line {
-    texts: u64,
-}
-
-#[derive(serde::Deserialize)]
-enum LineCommand {
-    Store(String),
-    StoreAsync(String),
-    StoreMany(Vec<String>),
-    Count,
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Stored(String);
-
-impl Event for Stored {
-    fn name(&self) -> &'static str {
-        "stored"
-    }
-}
-
-impl PersistentActor for Line {
-    const TYPE: EntityType = EntityType::new("line");
-    type Command = LineCommand;
-    type Event = Stored;
-    type Reply = u64;
-    type Rejection = ();
-    type State = u64;
-    type Message = Infallible;
-
-    fn new(_: &EntityId) -> Self {
-        Self { texts: 0 }
-    }
-
-    fn state(&self) -> &u64 {
-        &self.texts
-    }
-
-    fn receive_command(&mut self, command: LineCommand, ctx: &mut Context<'_, Self>) {
-        match command {
-            LineCommand::Store(text) => ctx.persist(Stored(text), Self::stored),
-            LineCommand::StoreAsync(text) => ctx.persist_async(Stored(text), Self::stored),
-            LineCommand::StoreMany(texts) => {
-                ctx.persist_all(texts.into_iter().map(Stored).collect(), |this, _, _| this.texts += 1);
-                ctx.defer(|this, ctx| ctx.reply(this.texts));
-            }
-            LineCommand::Count => ctx.reply(self.texts),
-        }
-    }
-
-    fn receive_recover(&mut self, item: Recover<Self>, _: &mut RecoveryContext<'_, Self>) {
-        match item {
-            Recover::Event(_) => self.texts += 1,
-            Recover::Snapshot(texts) => self.texts = texts,
-        }
-    }
-}
-
-impl Line {
-    fn stored(&mut self, _: &Stored, ctx: &mut Context<'_, Self>) {
-        self.texts += 1;
-        ctx.reply(self.texts);
-    }
 }
 
 /// Sends commands to one actor as fast as it takes them: so many wait there that it never has none.
@@ -610,92 +475,6 @@ fn recovery() {
     runtime.block_on(store.close());
     drop((events, raw));
     let _ = (std::fs::remove_dir_all(&at), std::fs::remove_dir_all(&copy));
-}
-
-/// What recovering one entity takes at its peak: in a process of its own each time, so that nothing is left
-/// from before.
-mod peak {
-    use super::*;
-
-    /// Tells a child of this process from the benchmark itself.
-    pub(super) const CHILD: &str = "recover-one";
-
-    /// Small, so that what grows is not the cache.
-    const CACHE: u64 = 1 << 20;
-
-    fn open(at: &Path) -> EmbeddedStore {
-        let options = EmbeddedOptions { cache_bytes: CACHE, ..EmbeddedOptions::default() };
-        EmbeddedStore::open(at, options).unwrap()
-    }
-
-    fn status_bytes(field: &str) -> f64 {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
-    }
-
-    /// Recovers one entity and prints its events and the peak, in bytes above what was in use before.
-    pub(super) fn child(at: &Path, id: &str) {
-        let generation = 2 + u32::from(id == "long");
-        runtime().block_on(async {
-            let store = open(at);
-            let region = region_of(generation, Arc::new(store.clone()));
-            all_held(&region).await;
-            let count = async |id: &str| {
-                let line: EntityRef<Line> = region.entity(EntityId::new(id).unwrap()).unwrap();
-                line.ask(LineCommand::Count).await.unwrap()
-            };
-            assert_eq!(count("nobody").await, 0);
-            // From here on the high-water mark counts anew.
-            std::fs::write("/proc/self/clear_refs", "5").unwrap();
-            let before = status_bytes("VmRSS:");
-            let events = count(id).await;
-            println!("{events} {}", status_bytes("VmHWM:") - before);
-            region.stop().await;
-            store.close().await;
-        });
-    }
-
-    fn in_child(at: &Path, id: &str, events: usize) -> f64 {
-        // Each on a copy of its own: a generation is used once.
-        let copy = directory("peak-child");
-        copy_all(at, &copy);
-        let child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args([CHILD.as_ref(), copy.as_os_str(), id.as_ref()])
-            .output()
-            .unwrap();
-        let said = String::from_utf8(child.stdout).unwrap();
-        assert!(child.status.success(), "{said} {}", String::from_utf8_lossy(&child.stderr));
-        let (count, peak) = said.trim().split_once(' ').unwrap();
-        assert_eq!(count.parse::<usize>().unwrap(), events);
-        let _ = std::fs::remove_dir_all(&copy);
-        peak.parse().unwrap()
-    }
-
-    pub(super) fn peak() {
-        let at = directory("peak");
-        let (short, long) = (many(10_000), many(100_000));
-        let runtime = runtime();
-        runtime.block_on(async {
-            let store = open(&at);
-            let region = region(Arc::new(store.clone()));
-            for (id, events) in [("short", short), ("long", long)] {
-                let line: EntityRef<Line> = region.entity(EntityId::new(id).unwrap()).unwrap();
-                for start in (0..events).step_by(500) {
-                    let texts = (start..events.min(start + 500)).map(|n| format!("{n:0200}"));
-                    line.ask(LineCommand::StoreMany(texts.collect())).await.unwrap();
-                }
-            }
-            region.stop().await;
-            store.close().await;
-        });
-        let (long, short) = in_turns(|| in_child(&at, "long", long), || in_child(&at, "short", short));
-        let ratio = long / short;
-        let met = if ratio <= 1.5 { "met" } else { "NOT MET" };
-        println!("peak memory of recovering one entity with 100 000 events of 200 bytes, against 10 000");
-        println!("    {long:>12.0} bytes against {short:>12.0} bytes: {ratio:.2} (bar 1.5, {met})");
-        let _ = std::fs::remove_dir_all(&at);
-    }
 }
 
 /// What one would write by hand for durability alone: append to a file, sync for all that wait, answer.

@@ -8,7 +8,7 @@ use super::queue::Work;
 use super::running::TypeTag;
 use super::turn::EntitySettings;
 use crate::codec::Codecs;
-use crate::envelope::StoredEvent;
+use crate::envelope::EventView;
 use crate::journal::Snapshot;
 use crate::model::{PersistentActor, Retention, TypeOptions};
 
@@ -45,9 +45,9 @@ impl<A: PersistentActor> Kind<A> {
     }
 
     /// What is stored for an event.
-    pub(crate) fn decode_event(&self, stored: &StoredEvent) -> Result<A::Event, String> {
-        let StoredEvent { codec, name, version, payload, .. } = stored;
-        caught(|| self.events.decode(*codec, name, *version, payload)).flatten()
+    pub(crate) fn decode_event(&self, stored: EventView<'_>) -> Result<A::Event, String> {
+        let EventView { codec, name, version, payload, .. } = stored;
+        caught(|| self.events.decode(codec, name, version, payload)).flatten()
     }
 
     /// Whether recovery looks for a snapshot before it reads events. A type that takes none is spared the

@@ -6,6 +6,8 @@
 
 mod event;
 mod snapshot;
+mod view;
 
 pub use event::{BaseRecord, RecordedReply, StoredEvent};
 pub use snapshot::{SnapshotDamage, StoredSnapshot};
+pub(crate) use view::EventView;

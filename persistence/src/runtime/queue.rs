@@ -17,6 +17,8 @@ pub(super) struct Queue<T> {
 struct State<T> {
     items: VecDeque<T>,
     closed: bool,
+    /// How many threads wait. To wake nobody is a system call too.
+    waiting: usize,
 }
 
 /// Why an item was not taken.
@@ -36,7 +38,7 @@ impl From<Refused> for StoreError {
 
 impl<T> Queue<T> {
     pub(super) fn new(limit: usize) -> Self {
-        let state = State { items: VecDeque::new(), closed: false };
+        let state = State { items: VecDeque::new(), closed: false, waiting: 0 };
         Self { state: Mutex::new(state), arrived: Condvar::new(), limit }
     }
 
@@ -49,8 +51,11 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         state.items.push_back(item);
+        let somebody_waits = state.waiting > 0;
         drop(state);
-        self.arrived.notify_one();
+        if somebody_waits {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
@@ -64,6 +69,15 @@ impl<T> Queue<T> {
     /// Takes everything that is there already.
     pub(super) fn take_arrived(&self, into: &mut VecDeque<T>) {
         into.append(&mut self.lock().items);
+    }
+
+    /// Takes some of what is there, waiting for the first, and leaves about as many to another thread;
+    /// `false` once the queue is closed and empty.
+    pub(super) fn take_some(&self, into: &mut VecDeque<T>, most: usize) -> bool {
+        let mut state = self.wait();
+        let some = state.items.len().div_ceil(2).min(most);
+        into.extend(state.items.drain(..some));
+        !into.is_empty()
     }
 
     /// Takes one, waiting for it; `None` once the queue is closed and empty.
@@ -80,7 +94,9 @@ impl<T> Queue<T> {
     fn wait(&self) -> MutexGuard<'_, State<T>> {
         let mut state = self.lock();
         while state.items.is_empty() && !state.closed {
+            state.waiting += 1;
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
         state
     }

@@ -7,7 +7,7 @@ use crate::engine::panics::{caught, drop_quietly};
 use crate::engine::queue::Phase;
 use crate::engine::recovering::{Doubt, Recovering, Step, base, verify};
 use crate::engine::turn::{Report, Turn, Wants};
-use crate::envelope::StoredEvent;
+use crate::envelope::{EventView, StoredEvent};
 use crate::ids::SequenceNr;
 use crate::journal::{Claim, Epoch, EventPage, EventToken, ReadError, Snapshot, SnapshotError};
 use crate::model::{EventRef, PersistentActor, Recover, RecoveryContext, Sender, Signal};
@@ -272,27 +272,35 @@ impl<A: PersistentActor> Cell<A> {
     fn recover_next(&mut self, shared: &Shared<A>, bytes: bytes::Bytes) -> Result<(), Stop> {
         let expected = self.sequence_nr.next();
         let stop = |reason| Stop { reason, event: Some(expected) };
-        let stored = StoredEvent::from_bytes(bytes)
-            .map_err(|cause| stop(format!("what is stored as event {expected} is no event: {cause}")))?;
-        if stored.sequence_nr() != expected {
+        let decoded;
+        let stored = match EventView::of(&bytes) {
+            Some(plain) => plain,
+            None => {
+                decoded = StoredEvent::from_bytes(bytes).map_err(|cause| {
+                    stop(format!("what is stored as event {expected} is no event: {cause}"))
+                })?;
+                decoded.view()
+            }
+        };
+        if stored.sequence_nr != expected {
             let found = stored.sequence_nr;
             return Err(stop(format!("event {expected} is missing, the journal goes on with {found}")));
         }
-        self.recover_event(shared, &stored).map_err(|cause| {
+        self.recover_event(shared, stored).map_err(|cause| {
             stop(format!("event {expected} (\"{}\" version {}) {cause}", stored.name, stored.version))
         })
     }
 
-    fn recover_event(&mut self, shared: &Shared<A>, stored: &StoredEvent) -> Result<(), String> {
+    fn recover_event(&mut self, shared: &Shared<A>, stored: EventView<'_>) -> Result<(), String> {
         let event =
             shared.kind.decode_event(stored).map_err(|cause| format!("cannot be decoded: {cause}"))?;
         let before = self.sequence_nr;
-        self.sequence_nr = stored.sequence_nr();
+        self.sequence_nr = stored.sequence_nr;
         if let Err(cause) = self.recover_item(Recover::Event(event)) {
             self.sequence_nr = before;
             return Err(format!("cannot be applied: {cause}"));
         }
-        self.token = stored.token();
+        self.token = stored.token;
         Ok(())
     }
 

@@ -19,7 +19,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::envelope::{SnapshotDamage, StoredSnapshot};
+use crate::envelope::{EventView, SnapshotDamage, StoredSnapshot};
 use crate::ids::{PersistenceId, SequenceNr, ShardCount, ShardId};
 use crate::journal::{Claim, Epoch, JournalMeta, Snapshot, Token, Writer};
 
@@ -245,7 +245,10 @@ struct NumberedEvent {
 
 /// The number that an event says it has; `None` if it is no event.
 pub(super) fn event_number(event: &[u8]) -> Option<u64> {
-    NumberedEvent::decode(event).ok().map(|event| event.sequence_nr)
+    match EventView::of(event) {
+        Some(plain) => Some(plain.sequence_nr.0),
+        None => NumberedEvent::decode(event).ok().map(|event| event.sequence_nr),
+    }
 }
 
 fn wide_bytes(number: u128) -> Bytes {

@@ -24,6 +24,7 @@
 //! and answered: in a read it costs that read, in a commit it stops all writing.
 
 mod commit;
+mod copies;
 mod disk;
 mod ends;
 mod ids;

@@ -16,6 +16,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::disk::{Disk, Fault, describe, is_damage};
@@ -307,7 +308,12 @@ impl Opening<'_> {
 
 fn keyspace_options(name: &str) -> KeyspaceCreateOptions {
     let memtable = if name == EVENTS { EVENTS_MEMTABLE_BYTES } else { OTHER_MEMTABLE_BYTES };
-    KeyspaceCreateOptions::default().max_memtable_size(memtable)
+    // Index and filter of a table in parts of a block each, not as one: those of a large table take 500 KB,
+    // which a read of a few events would fetch first.
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(memtable)
+        .index_block_partitioning_policy(PartitioningPolicy::all(true))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
 }
 
 /// Makes new names in a directory durable.

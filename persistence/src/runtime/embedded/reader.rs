@@ -2,6 +2,7 @@
 //!
 //! They own nothing and remember nothing: every answer comes from one view of the database.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use fjall::{PersistMode, Readable, Snapshot as View};
 use tokio::sync::oneshot::Sender;
 
+use super::copies::Copies;
 use super::disk::{Disk, Fault, describe, own, span};
 use super::ids;
 use super::layout::{JOURNAL_KEY, RowKey, decode_meta, decode_snapshot, event_number, number_of};
@@ -28,11 +30,19 @@ pub(super) enum Question {
     Health(Sender<Result<(), StoreError>>),
 }
 
+/// Questions that a thread takes at once. More would only keep them from the other threads.
+const QUESTIONS_AT_ONCE: usize = 16;
+/// As many as most entities have: their page grows no further.
+const FEW_EVENTS: usize = 16;
+
 /// Answers questions until the queue is closed and empty.
 pub(super) fn run(disk: &Disk, shared: &Arc<Shared>) {
-    while let Some(question) = shared.questions.take_one() {
-        // A panic in the engine costs one answer: its asker sees that the sender is gone.
-        drop(catch_unwind(AssertUnwindSafe(|| answer(disk, shared, question))));
+    let mut questions = VecDeque::new();
+    while shared.questions.take_some(&mut questions, QUESTIONS_AT_ONCE) {
+        for question in questions.drain(..) {
+            // A panic in the engine costs one answer: its asker sees that the sender is gone.
+            drop(catch_unwind(AssertUnwindSafe(|| answer(disk, shared, question))));
+        }
     }
 }
 
@@ -76,6 +86,8 @@ fn read_page(disk: &Disk, read: &ReadEvents) -> Result<EventPage, Fault> {
     let first = read.from.0.max(deleted_to.saturating_add(1));
     let (mut events, mut bytes, mut next, mut stopped) = (Vec::new(), 0, first, read.max_events == 0);
     if !stopped && first <= read.to.0 {
+        let mut copies = Copies::new();
+        events.reserve(read.max_events.min(FEW_EVENTS));
         let (from, to) = span(persistence_id, first, read.to.0);
         for row in view.range(&disk.events, from..=to) {
             let (key, value) = row.into_inner()?;
@@ -88,7 +100,7 @@ fn read_page(disk: &Disk, read: &ReadEvents) -> Result<EventPage, Fault> {
             }
             bytes += value.len();
             next = next.saturating_add(1);
-            events.push(own(&value));
+            events.push(copies.take(&value));
             if events.len() >= read.max_events || bytes >= read.max_bytes {
                 stopped = true;
                 break;
