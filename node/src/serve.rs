@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   addresses ─▶ stores ─▶ generation ─▶ region claims its shards ─▶ listeners ─▶ … ─▶ shutdown
-//!                                                                    serve at once;    listener, requests,
-//!                                                                    ready when all    lanes, admin, stores:
+//!                if it takes long:                                   serve at once;    listener, requests,
+//!                the lobby tells why                                 ready when all    lanes, admin, stores:
 //!                                                                    shards are held   in this order
 //! ```
 
@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::config::{self, Config};
-use crate::stores::{self, OpenStores};
+use crate::stores::{self, OpenStores, Registered};
 use crate::telemetry;
 
 const LANES_A_CORE: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
@@ -110,10 +111,124 @@ impl Listener {
     }
 }
 
+/// An address that is bound. Who connects waits until somebody serves it.
+#[derive(Debug)]
+struct Bound {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Serves it. Several can, one after the other: nobody who connects in between is refused.
+    fn serve(&self, router: Router, config: ServeConfig) -> io::Result<Listener> {
+        let listener = TcpListener::from_std(self.listener.try_clone()?)?;
+        Ok(Listener::serve((listener, self.address), router, config))
+    }
+}
+
 /// Connections of operators at the same time.
 const ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
 /// What operators' requests may take at shutdown: nobody's data depends on them.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// A start that takes longer than this is told to whoever asks; a shorter one lets its clients wait for it.
+const QUIET: Duration = Duration::from_millis(500);
+/// What an answer of the lobby may take at its end.
+const LOBBY_GRACE: Duration = Duration::from_secs(1);
+
+/// A node that has its addresses, and no store yet.
+#[derive(Debug)]
+pub struct Starting {
+    registry: Registry,
+    stores: Registered,
+    config: Config,
+    http: Bound,
+    admin: Option<Bound>,
+}
+
+impl Starting {
+    /// Opens the stores and serves. A store that others keep may not be there yet: then `/readyz` tells why,
+    /// and the node waits for it. If `stop` ends first, nothing is left running, and there is no node.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn serve_unless(self, stop: impl Future<Output = ()>) -> Result<Option<Node>, StartError> {
+        let Self { registry, stores, config, http, admin } = self;
+        let mut stop = pin!(stop);
+        let readiness = Readiness::not_yet(stores::OPENING, "the stores are being opened");
+        let mut opened = OpenStores::default();
+        let begun = {
+            let opening = async {
+                stores::open(stores, &registry, &config, &readiness, &mut opened).await?;
+                begin(registry, &opened, &config).await
+            };
+            let mut opening = pin!(opening);
+            let quick = tokio::select! {
+                begun = &mut opening => Some(Some(begun)),
+                () = &mut stop => Some(None),
+                () = tokio::time::sleep(QUIET) => None,
+            };
+            match quick {
+                Some(begun) => begun,
+                None => {
+                    let lobby = Lobby::open(&http, admin.as_ref(), &readiness)?;
+                    let begun = tokio::select! {
+                        begun = &mut opening => Some(begun),
+                        () = &mut stop => None,
+                    };
+                    lobby.close().await;
+                    begun
+                }
+            }
+        };
+        let begun = match begun {
+            Some(Ok(begun)) => begun,
+            failed => {
+                opened.close().await;
+                return failed.map_or(Ok(None), |begun| begun.map(|_| None));
+            }
+        };
+        readiness.object("shards", "the shards are being claimed");
+        readiness.clear(stores::OPENING);
+        Node::serve(begun, opened, readiness, &config, (http, admin)).map(Some)
+    }
+
+    /// The address for clients that is really bound.
+    pub fn http(&self) -> SocketAddr {
+        self.http.address
+    }
+
+    /// The address for operators that is really bound, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// Writes the bound ports where scripts and tests look for them: whole or not at all.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_ports(&self, path: &Path) -> Result<(), StartError> {
+        write_ports(path, self.http(), self.admin())
+    }
+}
+
+/// Answers on both listeners while the node is starting.
+struct Lobby(Vec<Listener>);
+
+impl Lobby {
+    fn open(http: &Bound, admin: Option<&Bound>, readiness: &Readiness) -> Result<Self, StartError> {
+        let config = ServeConfig { shutdown_grace: LOBBY_GRACE, ..ServeConfig::default() };
+        let serve = |bound: &Bound| bound.serve(abide_http_api::lobby(readiness.clone()), config.clone());
+        let listeners = std::iter::once(http).chain(admin).map(serve).collect::<io::Result<_>>();
+        Ok(Self(listeners.map_err(anyhow::Error::from)?))
+    }
+
+    async fn close(self) {
+        for listener in self.0 {
+            listener.stop().await;
+        }
+    }
+}
 
 impl Node {
     /// Starts a node on the current runtime.
@@ -121,6 +236,16 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(app: App, config: &Config) -> Result<Self, StartError> {
+        let starting = Self::bind(app, config).await?;
+        let stopped = || StartError::App("the start was given up".to_owned());
+        starting.serve_unless(std::future::pending()).await?.ok_or_else(stopped)
+    }
+
+    /// Takes the addresses of a node, and touches no data yet.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn bind(app: App, config: &Config) -> Result<Starting, StartError> {
         if let Some(fault) = app.faults.first() {
             return Err(StartError::App(fault.clone()));
         }
@@ -129,25 +254,25 @@ impl Node {
                 "the program serves no entity type; add one: app.entity::<Mine>()".to_owned(),
             ));
         }
-        let config = &app.settle(config);
+        let config = app.settle(config);
         // The addresses first: a second node on one machine mostly fails for them, and then touches no data.
         let http = listen("http.listen", config.http.listen).await?;
         let admin = match config.admin.listen {
             Some(address) => Some(listen("admin.listen", address).await?),
             None => None,
         };
-        let stores = stores::open(app.stores, &app.registry, config).await?;
-        let begun = begin(app.registry, &stores, config).await;
-        let Begun { region, metrics, generation, incarnation } = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                stores.close().await;
-                return Err(error);
-            }
-        };
+        Ok(Starting { registry: app.registry, stores: app.stores, config, http, admin })
+    }
 
-        // Nothing from here on can fail.
-        let readiness = Readiness::not_yet("shards", "the shards are being claimed");
+    /// Serves what has begun.
+    fn serve(
+        begun: Begun,
+        stores: OpenStores,
+        readiness: Readiness,
+        config: &Config,
+        (http, admin): (Bound, Option<Bound>),
+    ) -> Result<Self, StartError> {
+        let Begun { region, metrics, generation, incarnation } = begun;
         let mut checks = stores.checks(config.sharding.shards);
         checks.push(shards_check(&region));
         let routers = abide_http_api::routers(Api {
@@ -182,8 +307,9 @@ impl Node {
         };
         let serve_admin =
             ServeConfig { max_connections: ADMIN_CONNECTIONS, shutdown_grace: ADMIN_GRACE, ..serve.clone() };
-        let http = Listener::serve(http, routers.clients, serve);
-        let admin = admin.map(|admin| Listener::serve(admin, routers.admin, serve_admin));
+        let http = http.serve(routers.clients, serve).map_err(anyhow::Error::from)?;
+        let admin = admin.map(|admin| admin.serve(routers.admin, serve_admin)).transpose();
+        let admin = admin.map_err(anyhow::Error::from)?;
         let shards = config.sharding.shards.get() as usize;
         let watching = tokio::spawn(watch_shards(region.clone(), readiness.clone(), shards));
         tracing::info!(
@@ -255,15 +381,19 @@ impl Node {
     /// # Errors
     /// If the file cannot be written.
     pub fn write_ports(&self, path: &Path) -> Result<(), StartError> {
-        // In this order: there are scripts that take the first address they find.
-        let ports = match self.admin() {
-            Some(admin) => format!("{{\"http\":\"{}\",\"admin\":\"{admin}\"}}", self.http()),
-            None => format!("{{\"http\":\"{}\"}}", self.http()),
-        };
-        let partial = path.with_extension("partial");
-        let written = std::fs::write(&partial, ports).and_then(|()| std::fs::rename(&partial, path));
-        written.map_err(|cause| StartError::Ports { path: path.to_owned(), cause })
+        write_ports(path, self.http(), self.admin())
     }
+}
+
+fn write_ports(path: &Path, http: SocketAddr, admin: Option<SocketAddr>) -> Result<(), StartError> {
+    // In this order: there are scripts that take the first address they find.
+    let ports = match admin {
+        Some(admin) => format!("{{\"http\":\"{http}\",\"admin\":\"{admin}\"}}"),
+        None => format!("{{\"http\":\"{http}\"}}"),
+    };
+    let partial = path.with_extension("partial");
+    let written = std::fs::write(&partial, ports).and_then(|()| std::fs::rename(&partial, path));
+    written.map_err(|cause| StartError::Ports { path: path.to_owned(), cause })
 }
 
 /// What serves, before anybody can reach it.
@@ -290,9 +420,13 @@ async fn begin(registry: Registry, stores: &OpenStores, config: &Config) -> Resu
     Ok(Begun { region, metrics, generation: meta.generation, incarnation })
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let bound = TcpListener::bind(address).await;
-    bound.and_then(|listener| listener.local_addr().map(|address| (listener, address))).map_err(|cause| {
+async fn listen(key: &'static str, address: SocketAddr) -> Result<Bound, StartError> {
+    let bind = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Bound { listener: listener.into_std()?, address })
+    };
+    bind.await.map_err(|cause: io::Error| {
         let remedy = match cause.kind() {
             io::ErrorKind::AddrInUse => {
                 let flag = match key {
