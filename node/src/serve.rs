@@ -119,12 +119,15 @@ struct Bound {
 }
 
 impl Bound {
-    /// Serves it. Several can, one after the other: nobody who connects in between is refused.
-    fn serve(&self, router: Router, config: ServeConfig) -> io::Result<Listener> {
-        let listener = TcpListener::from_std(self.listener.try_clone()?)?;
-        Ok(Listener::serve((listener, self.address), router, config))
+    /// To be served. Several can be, one after the other: nobody who connects in between is refused.
+    fn waiting(&self) -> Result<Waiting, StartError> {
+        let again = self.listener.try_clone().and_then(TcpListener::from_std);
+        again.map(|listener| (listener, self.address)).map_err(|cause| StartError::Other(cause.into()))
     }
 }
+
+/// A listener that nobody serves yet.
+type Waiting = (TcpListener, SocketAddr);
 
 /// Connections of operators at the same time.
 const ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
@@ -144,53 +147,78 @@ pub struct Starting {
     config: Config,
     http: Bound,
     admin: Option<Bound>,
+    ports_file: Option<PathBuf>,
 }
 
 impl Starting {
+    /// Tells the bound ports in this file, once somebody answers there.
+    #[must_use]
+    pub fn ports_file(mut self, path: Option<PathBuf>) -> Self {
+        self.ports_file = path;
+        self
+    }
+
     /// Opens the stores and serves. A store that others keep may not be there yet: then `/readyz` tells why,
     /// and the node waits for it. If `stop` ends first, nothing is left running, and there is no node.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn serve_unless(self, stop: impl Future<Output = ()>) -> Result<Option<Node>, StartError> {
-        let Self { registry, stores, config, http, admin } = self;
-        let mut stop = pin!(stop);
+    pub async fn serve_unless(mut self, stop: impl Future<Output = ()>) -> Result<Option<Node>, StartError> {
         let readiness = Readiness::not_yet(stores::OPENING, "the stores are being opened");
         let mut opened = OpenStores::default();
-        let begun = {
-            let opening = async {
-                stores::open(stores, &registry, &config, &readiness, &mut opened).await?;
-                begin(registry, &opened, &config).await
-            };
-            let mut opening = pin!(opening);
-            let quick = tokio::select! {
-                begun = &mut opening => Some(Some(begun)),
-                () = &mut stop => Some(None),
-                () = tokio::time::sleep(QUIET) => None,
-            };
-            match quick {
-                Some(begun) => begun,
-                None => {
-                    let lobby = Lobby::open(&http, admin.as_ref(), &readiness)?;
-                    let begun = tokio::select! {
-                        begun = &mut opening => Some(begun),
-                        () = &mut stop => None,
-                    };
-                    lobby.close().await;
-                    begun
-                }
-            }
-        };
-        let begun = match begun {
-            Some(Ok(begun)) => begun,
-            failed => {
+        let begun = self.begin(&readiness, &mut opened, stop).await;
+        let (begun, http, admin) = match begun {
+            Ok(Some(begun)) => begun,
+            not_begun => {
                 opened.close().await;
-                return failed.map_or(Ok(None), |begun| begun.map(|_| None));
+                return not_begun.map(|_| None);
             }
         };
         readiness.object("shards", "the shards are being claimed");
         readiness.clear(stores::OPENING);
-        Node::serve(begun, opened, readiness, &config, (http, admin)).map(Some)
+        let node = Node::serve(begun, opened, readiness, &self.config, (http, admin));
+        if let Some(path) = &self.ports_file
+            && let Err(fault) = node.write_ports(path)
+        {
+            node.shutdown().await;
+            return Err(fault);
+        }
+        Ok(Some(node))
+    }
+
+    /// Opens the stores and takes them into use, with a lobby before them if that takes long. Nothing if
+    /// `stop` ended first.
+    async fn begin(
+        &mut self,
+        readiness: &Readiness,
+        opened: &mut OpenStores,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<(Begun, Waiting, Option<Waiting>)>, StartError> {
+        let registry = std::mem::take(&mut self.registry);
+        let stores = std::mem::take(&mut self.stores);
+        let opening = async {
+            stores::open(stores, &registry, &self.config, readiness, opened).await?;
+            // All that can fail before somebody could be served.
+            let http = self.http.waiting()?;
+            let admin = self.admin.as_ref().map(Bound::waiting).transpose()?;
+            Ok((begin(registry, opened, &self.config).await?, http, admin))
+        };
+        let (mut opening, mut stop) = (pin!(opening), pin!(stop));
+        tokio::select! {
+            begun = &mut opening => return begun.map(Some),
+            () = &mut stop => return Ok(None),
+            () = tokio::time::sleep(QUIET) => {}
+        }
+        let lobby = Lobby::open(&self.http, self.admin.as_ref(), readiness)?;
+        if let Some(path) = &self.ports_file {
+            write_ports(path, self.http(), self.admin())?;
+        }
+        let begun = tokio::select! {
+            begun = &mut opening => begun.map(Some),
+            () = &mut stop => Ok(None),
+        };
+        lobby.close().await;
+        begun
     }
 
     /// The address for clients that is really bound.
@@ -202,14 +230,6 @@ impl Starting {
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|admin| admin.address)
     }
-
-    /// Writes the bound ports where scripts and tests look for them: whole or not at all.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn write_ports(&self, path: &Path) -> Result<(), StartError> {
-        write_ports(path, self.http(), self.admin())
-    }
 }
 
 /// Answers on both listeners while the node is starting.
@@ -218,9 +238,11 @@ struct Lobby(Vec<Listener>);
 impl Lobby {
     fn open(http: &Bound, admin: Option<&Bound>, readiness: &Readiness) -> Result<Self, StartError> {
         let config = ServeConfig { shutdown_grace: LOBBY_GRACE, ..ServeConfig::default() };
-        let serve = |bound: &Bound| bound.serve(abide_http_api::lobby(readiness.clone()), config.clone());
-        let listeners = std::iter::once(http).chain(admin).map(serve).collect::<io::Result<_>>();
-        Ok(Self(listeners.map_err(anyhow::Error::from)?))
+        let serve = |bound: &Bound| {
+            let waiting = bound.waiting()?;
+            Ok(Listener::serve(waiting, abide_http_api::lobby(readiness.clone()), config.clone()))
+        };
+        std::iter::once(http).chain(admin).map(serve).collect::<Result<_, _>>().map(Self)
     }
 
     async fn close(self) {
@@ -261,7 +283,7 @@ impl Node {
             Some(address) => Some(listen("admin.listen", address).await?),
             None => None,
         };
-        Ok(Starting { registry: app.registry, stores: app.stores, config, http, admin })
+        Ok(Starting { registry: app.registry, stores: app.stores, config, http, admin, ports_file: None })
     }
 
     /// Serves what has begun.
@@ -270,8 +292,8 @@ impl Node {
         stores: OpenStores,
         readiness: Readiness,
         config: &Config,
-        (http, admin): (Bound, Option<Bound>),
-    ) -> Result<Self, StartError> {
+        (http, admin): (Waiting, Option<Waiting>),
+    ) -> Self {
         let Begun { region, metrics, generation, incarnation } = begun;
         let mut checks = stores.checks(config.sharding.shards);
         checks.push(shards_check(&region));
@@ -307,9 +329,8 @@ impl Node {
         };
         let serve_admin =
             ServeConfig { max_connections: ADMIN_CONNECTIONS, shutdown_grace: ADMIN_GRACE, ..serve.clone() };
-        let http = http.serve(routers.clients, serve).map_err(anyhow::Error::from)?;
-        let admin = admin.map(|admin| admin.serve(routers.admin, serve_admin)).transpose();
-        let admin = admin.map_err(anyhow::Error::from)?;
+        let http = Listener::serve(http, routers.clients, serve);
+        let admin = admin.map(|admin| Listener::serve(admin, routers.admin, serve_admin));
         let shards = config.sharding.shards.get() as usize;
         let watching = tokio::spawn(watch_shards(region.clone(), readiness.clone(), shards));
         tracing::info!(
@@ -323,7 +344,7 @@ impl Node {
             shards,
             "the node serves"
         );
-        Ok(Self {
+        Self {
             region,
             readiness,
             http,
@@ -331,7 +352,7 @@ impl Node {
             watching,
             stores,
             shutdown_timeout: config.node.shutdown_timeout,
-        })
+        }
     }
 
     /// The address for clients that is really bound.

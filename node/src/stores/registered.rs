@@ -25,7 +25,7 @@ pub(crate) type OpenHere = Box<dyn FnOnce(&Config) -> Result<Opened, Cause> + Se
 /// What an attempt to open a store elsewhere comes to.
 pub(crate) type Attempt = Pin<Box<dyn Future<Output = Result<Opened, Failed>> + Send>>;
 /// Attempts to open a store that others keep, for this use.
-pub(crate) type OpenElsewhere = Box<dyn Fn(&Config, Use) -> Attempt + Send>;
+pub(crate) type OpenElsewhere = Box<dyn Fn(&Config, Use) -> Attempt + Send + Sync>;
 
 /// How a store is opened.
 pub(crate) enum Open {
