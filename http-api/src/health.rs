@@ -10,6 +10,24 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use serde::Serialize;
 
+/// What it means that a check fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The node is not healthy: 503.
+    Unhealthy,
+    /// Something is amiss, but traffic is as well off here as anywhere: 200, and the status says so.
+    Degraded,
+}
+
+/// How a check turned out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Pass,
+    Degraded,
+    Fail,
+}
+
 /// What a check comes to, some time later.
 pub type CheckFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
@@ -21,6 +39,7 @@ pub struct Check {
     name: String,
     tags: Vec<String>,
     limit: Duration,
+    failure: Failure,
     run: Box<dyn Fn() -> CheckFuture + Send + Sync>,
     /// How it was last time, so that the log tells changes and not every probe.
     failing: AtomicBool,
@@ -31,7 +50,7 @@ pub struct Check {
 pub(crate) struct CheckResult<'a> {
     pub(crate) name: &'a str,
     pub(crate) tags: &'a [String],
-    pub(crate) status: &'static str,
+    pub(crate) status: Status,
 }
 
 impl Check {
@@ -47,6 +66,7 @@ impl Check {
             name: name.into(),
             tags: Vec::new(),
             limit: Self::DEFAULT_LIMIT,
+            failure: Failure::Unhealthy,
             run: Box::new(move || Box::pin(run())),
             failing: AtomicBool::new(false),
         }
@@ -63,6 +83,13 @@ impl Check {
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Sets what it means that it fails; without it the node is not healthy then.
+    #[must_use]
+    pub fn on_failure(mut self, failure: Failure) -> Self {
+        self.failure = failure;
         self
     }
 
@@ -85,11 +112,12 @@ impl Check {
             Ok(()) if failed_before => tracing::info!(check = self.name, "a health check passes again"),
             _ => {}
         }
-        CheckResult {
-            name: &self.name,
-            tags: &self.tags,
-            status: if result.is_ok() { "pass" } else { "fail" },
-        }
+        let status = match (result, self.failure) {
+            (Ok(()), _) => Status::Pass,
+            (Err(_), Failure::Degraded) => Status::Degraded,
+            (Err(_), Failure::Unhealthy) => Status::Fail,
+        };
+        CheckResult { name: &self.name, tags: &self.tags, status }
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`router`] makes the routes out of an [`Api`], [`routers`] those for operators too; [`serve`] runs them on a listener, with limits on
-//!   slow and on too many clients, and an orderly end.
+//!   slow and on too many clients, and an orderly end. [`lobby`] makes those of a node that is still starting.
 //! - [`ProblemKind`] lists every way in which a request can fail, with its status.
 //! - [`Readiness`] says whether traffic should come; [`Check`]s say what works.
 //!
@@ -38,6 +38,7 @@ mod openapi;
 mod problem;
 
 mod health;
+mod lobby;
 mod operations;
 mod readiness;
 
@@ -50,7 +51,8 @@ mod serve;
 mod traffic;
 
 pub use config::{ApiConfig, ServeConfig};
-pub use health::{Check, CheckFuture};
+pub use health::{Check, CheckFuture, Failure};
+pub use lobby::lobby;
 pub use problem::ProblemKind;
 pub use readiness::Readiness;
 pub use router::{Api, RenderMetrics, Routers, router, routers};

@@ -11,8 +11,9 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::gateway::Gateway;
-use crate::health::CheckResult;
+use crate::health::{CheckResult, Status};
 use crate::problem::{Problem, ProblemKind};
+use crate::readiness::Readiness;
 use crate::target;
 use crate::traffic::{Route, Traffic};
 
@@ -24,6 +25,12 @@ pub(crate) async fn livez(State(gateway): State<Arc<Gateway>>, request: Request)
 
 /// `GET /readyz`: whether traffic should come.
 pub(crate) async fn readyz(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let work = async { told(&gateway.readiness) };
+    gateway.observed(Route::Readyz, request.method(), work).await
+}
+
+/// Whether traffic should come, and why not.
+pub(crate) fn told(readiness: &Readiness) -> Response {
     #[derive(Serialize)]
     struct Reason {
         name: &'static str,
@@ -34,16 +41,13 @@ pub(crate) async fn readyz(State(gateway): State<Arc<Gateway>>, request: Request
         status: &'static str,
         reasons: Vec<Reason>,
     }
-    let work = async {
-        let reasons = gateway.readiness.reasons().into_iter();
-        let reasons: Vec<_> = reasons.map(|(name, reason)| Reason { name, reason }).collect();
-        if reasons.is_empty() {
-            json(StatusCode::OK, &Ready { status: "ready", reasons })
-        } else {
-            json(StatusCode::SERVICE_UNAVAILABLE, &Ready { status: "not-ready", reasons })
-        }
-    };
-    gateway.observed(Route::Readyz, request.method(), work).await
+    let reasons = readiness.reasons().into_iter();
+    let reasons: Vec<_> = reasons.map(|(name, reason)| Reason { name, reason }).collect();
+    if reasons.is_empty() {
+        json(StatusCode::OK, &Ready { status: "ready", reasons })
+    } else {
+        json(StatusCode::SERVICE_UNAVAILABLE, &Ready { status: "not-ready", reasons })
+    }
 }
 
 /// `GET /healthz`: each check by name, all at the same time; `?tag=` chooses some.
@@ -61,7 +65,7 @@ pub(crate) async fn healthz(State(gateway): State<Arc<Gateway>>, request: Reques
 async fn health(gateway: &Gateway, query: Option<&str>) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct Health<'a> {
-        status: &'static str,
+        status: Status,
         checks: Vec<CheckResult<'a>>,
     }
     let tags: Result<Vec<_>, _> = target::values(query, "tag").collect();
@@ -76,11 +80,12 @@ async fn health(gateway: &Gateway, query: Option<&str>) -> Result<Response, Prob
     let chosen =
         gateway.checks.iter().filter(|check| tags.is_empty() || tags.iter().any(|tag| check.has_tag(tag)));
     let checks = join_all(chosen.map(|check| check.run())).await;
-    Ok(if checks.iter().all(|check| check.status == "pass") {
-        json(StatusCode::OK, &Health { status: "pass", checks })
-    } else {
-        json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "fail", checks })
-    })
+    let status = checks.iter().map(|check| check.status).max().unwrap_or(Status::Pass);
+    let code = match status {
+        Status::Pass | Status::Degraded => StatusCode::OK,
+        Status::Fail => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok(json(code, &Health { status, checks }))
 }
 
 /// `GET /metrics`: all counters of the process.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use abide_http_api::{Check, Readiness};
+use abide_http_api::{Check, Failure, Readiness};
 use common::client::request;
 use common::journal::SECRET;
 use common::{JSON, Node, Setup, counter};
@@ -94,6 +94,24 @@ async fn health_can_be_asked_by_tag() {
     assert_eq!(both.json()["checks"].as_array().map(Vec::len), Some(2));
     node.get("/healthz?tag=fien").await.is_problem(404, "unknown-path", "none");
     node.get("/healthz?tag=%zz").await.is_problem(400, "bad-target", "none");
+}
+
+#[tokio::test]
+async fn what_is_degraded_is_said_with_200_unless_something_else_fails() {
+    let limping = || Check::new("limping", || async { Err(SECRET.to_owned()) }).on_failure(Failure::Degraded);
+    let checks = vec![
+        limping().tag("store"),
+        Check::new("fine", || async { Ok(()) }).tag("store").tag("fine"),
+        Check::new("broken", || async { Err(SECRET.to_owned()) }),
+    ];
+    let node = Node::start_with(Setup { checks, ..Setup::default() }).await;
+    let store = node.get("/healthz?tag=store").await;
+    assert_eq!((store.status, &store.json()["status"]), (200, &json!("degraded")));
+    assert_eq!(store.json()["checks"][0]["status"], json!("degraded"));
+    assert!(!store.body.contains(SECRET));
+    assert_eq!(node.get("/healthz?tag=fine").await.json()["status"], json!("pass"));
+    let all = node.get("/healthz").await;
+    assert_eq!((all.status, &all.json()["status"]), (503, &json!("fail")));
 }
 
 #[tokio::test]

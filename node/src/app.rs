@@ -2,10 +2,11 @@
 
 use abide_persistence::journal::{Journal, SnapshotStore};
 use abide_persistence::model::{EventSourced, EventSourcedActor, PersistentActor};
+use abide_persistence::runtime::redis::options::RedisOptions;
 use abide_sharding::{EntityOptions, Registry};
 
 use crate::config::{Config, ProgramDefaults, StoreNames};
-use crate::stores::{Cause, Opened, Registered, Use, run_here};
+use crate::stores::{Cause, Open, Opened, Registered, StoreHealth, Use, open_redis_with, run_here};
 
 /// The entity types and stores of a program. Made by [`main`](crate::main) and handed to its closure.
 ///
@@ -59,13 +60,44 @@ impl App {
     /// Has a journal of one's own under this name.
     #[must_use]
     pub fn store(self, name: impl Into<String>, journal: impl Journal) -> Self {
-        self.register(name, Use::Journal, move |_| Ok(Opened::journal(journal)))
+        self.register(name, Use::Journal, here(move |_| Ok(Opened::journal(journal))))
     }
 
     /// Has a snapshot store of one's own under this name.
     #[must_use]
     pub fn snapshot_store(self, name: impl Into<String>, store: impl SnapshotStore) -> Self {
-        self.register(name, Use::Snapshots, move |_| Ok(Opened::snapshots(store)))
+        self.register(name, Use::Snapshots, here(move |_| Ok(Opened::snapshots(store))))
+    }
+
+    /// Has a journal and snapshot store of this name on Redis, beside the one that the configuration may set up;
+    /// the servers, and who connects to them, are the program's. If they are not there when the node starts, it
+    /// waits for them, and `/readyz` tells so.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// use abide::persistence::runtime::redis::options::RedisOptions;
+    /// use abide::persistence::runtime::redis::{Dial, Setup};
+    ///
+    /// # fn register(app: abide::App) -> Result<abide::App, Box<dyn std::error::Error>> {
+    /// let orders = Setup { urls: vec!["redis://orders.example:6379".to_owned()], ..Setup::default() };
+    /// let dial = Dial::new(&orders)?;
+    /// let seeds = dial.seeds().to_vec();
+    /// # Ok(
+    /// app.redis_store("orders", RedisOptions::new(Arc::new(dial), seeds))
+    /// # )
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn redis_store(self, name: impl Into<String>, options: RedisOptions) -> Self {
+        let open = move |_: &Config, _: Use| open_redis_with(&options);
+        self.register(name, Use::Both, Open::Elsewhere(Box::new(open)))
+    }
+
+    /// How a store shows in `/healthz`, whoever it comes from.
+    #[must_use]
+    pub fn health(mut self, store: impl Into<String>, health: StoreHealth) -> Self {
+        self.stores.health.push((store.into(), health));
+        self
     }
 
     /// Has a journal under this name that is opened when the node starts, if a type uses it. If it does not
@@ -164,20 +196,20 @@ impl App {
         E: Into<Cause>,
         F: Future<Output = Result<S, E>>,
     {
-        self.register(name, has, move |config| {
+        let open = move |config: &Config| {
             let opening = open(config.clone());
             run_here(async { opening.await.map_err(Into::into) }).map(opened)
-        })
+        };
+        self.register(name, has, here(open))
     }
 
-    fn register(
-        mut self,
-        name: impl Into<String>,
-        has: Use,
-        open: impl FnOnce(&Config) -> Result<Opened, Cause> + Send + 'static,
-    ) -> Self {
-        let added = self.stores.add(name.into(), has, Box::new(open));
+    fn register(mut self, name: impl Into<String>, has: Use, open: Open) -> Self {
+        let added = self.stores.add(name.into(), has, open);
         self.faults.extend(added.err());
         self
     }
+}
+
+fn here(open: impl FnOnce(&Config) -> Result<Opened, Cause> + Send + 'static) -> Open {
+    Open::Here(Box::new(open))
 }

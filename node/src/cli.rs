@@ -1,5 +1,7 @@
 //! The command line, the same for the stock program and for one's own.
 
+mod redis;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,6 +50,17 @@ enum Command {
     Config(ConfigArgs),
     /// Put load on a running node and measure it.
     Bench(BenchArgs),
+    /// Look at the Redis servers of the configuration.
+    #[command(subcommand)]
+    Redis(RedisCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum RedisCommand {
+    /// Tell what is unsafe about the servers as they are set up. Ends with 1 if a node would not start on them.
+    Check(ConfigArgs),
+    /// Print the access rule for a user who may do what Abide needs and nothing else.
+    Acl(ConfigArgs),
 }
 
 /// Where the configuration comes from. Later ones win: defaults, file, environment, flags.
@@ -72,7 +85,7 @@ struct RunArgs {
     /// Directory for all data. The same as --set node.data_dir=…
     #[arg(short, long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// Write the ports that are really bound to this file, as JSON, once the node listens.
+    /// Write the ports that are really bound to this file, as JSON, once the node answers there.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
 }
@@ -87,8 +100,14 @@ pub fn main(register: impl FnOnce(App) -> App) -> ExitCode {
         None => run(register(App::default()), &cli.run, Mode::Dev),
         Some(Command::Dev(args)) => run(register(App::default()), &args, Mode::Dev),
         Some(Command::Serve(args)) => run(register(App::default()), &args, Mode::Serve),
-        Some(Command::Config(args)) => print_config(&register(App::default()), &args),
+        Some(Command::Config(args)) => with_config(&register(App::default()), &args, print_config),
         Some(Command::Bench(args)) => bench(args),
+        Some(Command::Redis(RedisCommand::Check(args))) => {
+            with_config(&register(App::default()), &args, redis::check)
+        }
+        Some(Command::Redis(RedisCommand::Acl(args))) => {
+            with_config(&register(App::default()), &args, |config| Ok(redis::print_acl(config)))
+        }
     };
     result.unwrap_or_else(|error| {
         eprintln!("abide: {error:#}");
@@ -129,10 +148,14 @@ fn run(app: App, args: &RunArgs, mode: Mode) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         // Signals from here on find somebody who listens.
         let mut signals = Signals::listen()?;
-        let node = Node::start(app, &config).await?;
-        if let Some(path) = &args.ports_file {
-            node.write_ports(path)?;
-        }
+        let starting = Node::bind(app, &config).await?.ports_file(args.ports_file.clone());
+        let asked_to_stop = async {
+            let signal = signals.next().await;
+            tracing::info!(signal, "the node was asked to end before it served");
+        };
+        let Some(node) = starting.serve_unless(asked_to_stop).await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
         if mode == Mode::Dev {
             welcome(&node, &config);
         }
@@ -176,12 +199,19 @@ fn welcome(node: &Node, config: &Config) {
     }
 }
 
-fn print_config(app: &App, args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+fn print_config(config: &Config) -> anyhow::Result<ExitCode> {
+    print!("{}", config.to_toml());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does something with the configuration, once it is without fault.
+fn with_config(
+    app: &App,
+    args: &ConfigArgs,
+    work: impl FnOnce(&Config) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
     match load(app, args, Vec::new()) {
-        Ok(config) => {
-            print!("{}", config.to_toml());
-            Ok(ExitCode::SUCCESS)
-        }
+        Ok(config) => work(&config),
         Err(code) => Ok(code),
     }
 }

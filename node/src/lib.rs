@@ -86,7 +86,8 @@ pub use abide_sharding as sharding;
 pub use abide_sharding::EntityOptions;
 pub use app::App;
 pub use cli::main;
-pub use serve::{Node, StartError};
+pub use serve::{Node, StartError, Starting};
+pub use stores::StoreHealth;
 
 /// Describes types as JSON schemas, for [`EntityOptions::schemas`].
 pub use schemars;

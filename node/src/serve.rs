@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   addresses ─▶ stores ─▶ generation ─▶ region claims its shards ─▶ listeners ─▶ … ─▶ shutdown
-//!                                                                    serve at once;    listener, requests,
-//!                                                                    ready when all    lanes, admin, stores:
+//!                if it takes long:                                   serve at once;    listener, requests,
+//!                the lobby tells why                                 ready when all    lanes, admin, stores:
 //!                                                                    shards are held   in this order
 //! ```
 
@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::config::{self, Config};
-use crate::stores::{self, OpenStores};
+use crate::stores::{self, OpenStores, Registered};
 use crate::telemetry;
 
 const LANES_A_CORE: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
@@ -110,10 +111,146 @@ impl Listener {
     }
 }
 
+/// An address that is bound. Who connects waits until somebody serves it.
+#[derive(Debug)]
+struct Bound {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// To be served. Several can be, one after the other: nobody who connects in between is refused.
+    fn waiting(&self) -> Result<Waiting, StartError> {
+        let again = self.listener.try_clone().and_then(TcpListener::from_std);
+        again.map(|listener| (listener, self.address)).map_err(|cause| StartError::Other(cause.into()))
+    }
+}
+
+/// A listener that nobody serves yet.
+type Waiting = (TcpListener, SocketAddr);
+
 /// Connections of operators at the same time.
 const ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(64).expect("not zero");
 /// What operators' requests may take at shutdown: nobody's data depends on them.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// A start that takes longer than this is told to whoever asks; a shorter one lets its clients wait for it.
+const QUIET: Duration = Duration::from_millis(500);
+/// What an answer of the lobby may take at its end.
+const LOBBY_GRACE: Duration = Duration::from_secs(1);
+
+/// A node that has its addresses, and no store yet.
+#[derive(Debug)]
+pub struct Starting {
+    registry: Registry,
+    stores: Registered,
+    config: Config,
+    http: Bound,
+    admin: Option<Bound>,
+    ports_file: Option<PathBuf>,
+}
+
+impl Starting {
+    /// Tells the bound ports in this file, once somebody answers there.
+    #[must_use]
+    pub fn ports_file(mut self, path: Option<PathBuf>) -> Self {
+        self.ports_file = path;
+        self
+    }
+
+    /// Opens the stores and serves. A store that others keep may not be there yet: then `/readyz` tells why,
+    /// and the node waits for it. If `stop` ends first, nothing is left running, and there is no node.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn serve_unless(mut self, stop: impl Future<Output = ()>) -> Result<Option<Node>, StartError> {
+        let readiness = Readiness::not_yet(stores::OPENING, "the stores are being opened");
+        let mut opened = OpenStores::default();
+        let begun = self.begin(&readiness, &mut opened, stop).await;
+        let (begun, http, admin) = match begun {
+            Ok(Some(begun)) => begun,
+            not_begun => {
+                opened.close().await;
+                return not_begun.map(|_| None);
+            }
+        };
+        readiness.object("shards", "the shards are being claimed");
+        readiness.clear(stores::OPENING);
+        let node = Node::serve(begun, opened, readiness, &self.config, (http, admin));
+        if let Some(path) = &self.ports_file
+            && let Err(fault) = node.write_ports(path)
+        {
+            node.shutdown().await;
+            return Err(fault);
+        }
+        Ok(Some(node))
+    }
+
+    /// Opens the stores and takes them into use, with a lobby before them if that takes long. Nothing if
+    /// `stop` ended first.
+    async fn begin(
+        &mut self,
+        readiness: &Readiness,
+        opened: &mut OpenStores,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<(Begun, Waiting, Option<Waiting>)>, StartError> {
+        let registry = std::mem::take(&mut self.registry);
+        let stores = std::mem::take(&mut self.stores);
+        let opening = async {
+            stores::open(stores, &registry, &self.config, readiness, opened).await?;
+            // All that can fail before somebody could be served.
+            let http = self.http.waiting()?;
+            let admin = self.admin.as_ref().map(Bound::waiting).transpose()?;
+            Ok((begin(registry, opened, &self.config).await?, http, admin))
+        };
+        let (mut opening, mut stop) = (pin!(opening), pin!(stop));
+        tokio::select! {
+            begun = &mut opening => return begun.map(Some),
+            () = &mut stop => return Ok(None),
+            () = tokio::time::sleep(QUIET) => {}
+        }
+        let lobby = Lobby::open(&self.http, self.admin.as_ref(), readiness)?;
+        if let Some(path) = &self.ports_file {
+            write_ports(path, self.http(), self.admin())?;
+        }
+        let begun = tokio::select! {
+            begun = &mut opening => begun.map(Some),
+            () = &mut stop => Ok(None),
+        };
+        lobby.close().await;
+        begun
+    }
+
+    /// The address for clients that is really bound.
+    pub fn http(&self) -> SocketAddr {
+        self.http.address
+    }
+
+    /// The address for operators that is really bound, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+}
+
+/// Answers on both listeners while the node is starting.
+struct Lobby(Vec<Listener>);
+
+impl Lobby {
+    fn open(http: &Bound, admin: Option<&Bound>, readiness: &Readiness) -> Result<Self, StartError> {
+        let config = ServeConfig { shutdown_grace: LOBBY_GRACE, ..ServeConfig::default() };
+        let serve = |bound: &Bound| {
+            let waiting = bound.waiting()?;
+            Ok(Listener::serve(waiting, abide_http_api::lobby(readiness.clone()), config.clone()))
+        };
+        std::iter::once(http).chain(admin).map(serve).collect::<Result<_, _>>().map(Self)
+    }
+
+    async fn close(self) {
+        for listener in self.0 {
+            listener.stop().await;
+        }
+    }
+}
 
 impl Node {
     /// Starts a node on the current runtime.
@@ -121,6 +258,16 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(app: App, config: &Config) -> Result<Self, StartError> {
+        let starting = Self::bind(app, config).await?;
+        let stopped = || StartError::App("the start was given up".to_owned());
+        starting.serve_unless(std::future::pending()).await?.ok_or_else(stopped)
+    }
+
+    /// Takes the addresses of a node, and touches no data yet.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn bind(app: App, config: &Config) -> Result<Starting, StartError> {
         if let Some(fault) = app.faults.first() {
             return Err(StartError::App(fault.clone()));
         }
@@ -129,25 +276,25 @@ impl Node {
                 "the program serves no entity type; add one: app.entity::<Mine>()".to_owned(),
             ));
         }
-        let config = &app.settle(config);
+        let config = app.settle(config);
         // The addresses first: a second node on one machine mostly fails for them, and then touches no data.
         let http = listen("http.listen", config.http.listen).await?;
         let admin = match config.admin.listen {
             Some(address) => Some(listen("admin.listen", address).await?),
             None => None,
         };
-        let stores = stores::open(app.stores, &app.registry, config).await?;
-        let begun = begin(app.registry, &stores, config).await;
-        let Begun { region, metrics, generation, incarnation } = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                stores.close().await;
-                return Err(error);
-            }
-        };
+        Ok(Starting { registry: app.registry, stores: app.stores, config, http, admin, ports_file: None })
+    }
 
-        // Nothing from here on can fail.
-        let readiness = Readiness::not_yet("shards", "the shards are being claimed");
+    /// Serves what has begun.
+    fn serve(
+        begun: Begun,
+        stores: OpenStores,
+        readiness: Readiness,
+        config: &Config,
+        (http, admin): (Waiting, Option<Waiting>),
+    ) -> Self {
+        let Begun { region, metrics, generation, incarnation } = begun;
         let mut checks = stores.checks(config.sharding.shards);
         checks.push(shards_check(&region));
         let routers = abide_http_api::routers(Api {
@@ -197,7 +344,7 @@ impl Node {
             shards,
             "the node serves"
         );
-        Ok(Self {
+        Self {
             region,
             readiness,
             http,
@@ -205,7 +352,7 @@ impl Node {
             watching,
             stores,
             shutdown_timeout: config.node.shutdown_timeout,
-        })
+        }
     }
 
     /// The address for clients that is really bound.
@@ -255,15 +402,19 @@ impl Node {
     /// # Errors
     /// If the file cannot be written.
     pub fn write_ports(&self, path: &Path) -> Result<(), StartError> {
-        // In this order: there are scripts that take the first address they find.
-        let ports = match self.admin() {
-            Some(admin) => format!("{{\"http\":\"{}\",\"admin\":\"{admin}\"}}", self.http()),
-            None => format!("{{\"http\":\"{}\"}}", self.http()),
-        };
-        let partial = path.with_extension("partial");
-        let written = std::fs::write(&partial, ports).and_then(|()| std::fs::rename(&partial, path));
-        written.map_err(|cause| StartError::Ports { path: path.to_owned(), cause })
+        write_ports(path, self.http(), self.admin())
     }
+}
+
+fn write_ports(path: &Path, http: SocketAddr, admin: Option<SocketAddr>) -> Result<(), StartError> {
+    // In this order: there are scripts that take the first address they find.
+    let ports = match admin {
+        Some(admin) => format!("{{\"http\":\"{http}\",\"admin\":\"{admin}\"}}"),
+        None => format!("{{\"http\":\"{http}\"}}"),
+    };
+    let partial = path.with_extension("partial");
+    let written = std::fs::write(&partial, ports).and_then(|()| std::fs::rename(&partial, path));
+    written.map_err(|cause| StartError::Ports { path: path.to_owned(), cause })
 }
 
 /// What serves, before anybody can reach it.
@@ -290,9 +441,13 @@ async fn begin(registry: Registry, stores: &OpenStores, config: &Config) -> Resu
     Ok(Begun { region, metrics, generation: meta.generation, incarnation })
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let bound = TcpListener::bind(address).await;
-    bound.and_then(|listener| listener.local_addr().map(|address| (listener, address))).map_err(|cause| {
+async fn listen(key: &'static str, address: SocketAddr) -> Result<Bound, StartError> {
+    let bind = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Bound { listener: listener.into_std()?, address })
+    };
+    bind.await.map_err(|cause: io::Error| {
         let remedy = match cause.kind() {
             io::ErrorKind::AddrInUse => {
                 let flag = match key {

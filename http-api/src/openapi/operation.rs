@@ -49,7 +49,7 @@ pub(super) fn operations(route: Route, entity_type: Option<&str>) -> Value {
                 "schema": { "type": "array", "items": { "type": "string" } }, "style": "form", "explode": true,
             }],
             "responses": responses(
-                [("200", "All pass.", reference("health")), ("503", "Some fail.", reference("health"))],
+                [("200", "None fails; some may be degraded.", reference("health")), ("503", "Some fail.", reference("health"))],
                 &[BadTarget, UnknownPath, GatewayPanicked],
             ),
         } }),

@@ -127,13 +127,13 @@ fn health() -> Value {
         "properties": {
             "name": { "type": "string" },
             "tags": { "type": "array", "items": { "type": "string" } },
-            "status": { "enum": ["pass", "fail"] },
+            "status": { "enum": ["pass", "degraded", "fail"] },
         },
         "required": ["name", "tags", "status"],
     });
     json!({
         "type": "object",
-        "properties": { "status": { "enum": ["pass", "fail"] }, "checks": { "type": "array", "items": check } },
+        "properties": { "status": { "enum": ["pass", "degraded", "fail"] }, "checks": { "type": "array", "items": check } },
         "required": ["status", "checks"],
     })
 }

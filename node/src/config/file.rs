@@ -8,8 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::ConfigFault;
 use super::load::Setting;
+use super::secret;
 use super::source::Source;
-use super::tree::{KEYS, SECTIONS};
+use super::tree::{SECTIONS, keys};
 use super::value::Raw;
 
 /// Longest piece of a file that a fault quotes.
@@ -51,7 +52,7 @@ impl File<'_> {
             } else {
                 format!("{prefix}.{}", name.get_ref())
             };
-            let is_key = KEYS.iter().any(|known| known.path == key);
+            let is_key = keys().any(|known| known.path == key);
             let is_section = SECTIONS.iter().any(|(section, _)| *section == key);
             match value.get_ref() {
                 // An empty section of ours says nothing; an empty one that is not ours is a misspelling.
@@ -60,7 +61,9 @@ impl File<'_> {
                 }
                 _ => {
                     let source = self.source(Some(name.span()));
-                    let setting = Setting { key, raw: raw(value), shown: self.quote(value), source };
+                    let shown = self.quote(value).map(|written| secret::hidden(&key, &written));
+                    let shown = shown.map(|shown| first_line(&shown));
+                    let setting = Setting { key, raw: raw(value), shown, source };
                     settings.push((name.span().start, setting));
                 }
             }
@@ -72,13 +75,16 @@ impl File<'_> {
         if value.get_ref().is_table() {
             return None;
         }
-        let written = self.text.get(value.span()).unwrap_or_default();
-        let line = written.lines().next().unwrap_or_default();
-        Some(match line.char_indices().nth(QUOTED_CHARS) {
-            Some((end, _)) => format!("{}…", &line[..end]),
-            None if line.len() < written.len() => format!("{line}…"),
-            None => line.to_owned(),
-        })
+        Some(self.text.get(value.span()).unwrap_or_default().to_owned())
+    }
+}
+
+fn first_line(written: &str) -> String {
+    let line = written.lines().next().unwrap_or_default();
+    match line.char_indices().nth(QUOTED_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None if line.len() < written.len() => format!("{line}…"),
+        None => line.to_owned(),
     }
 }
 
@@ -90,9 +96,12 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Raw {
         DeValue::Float(number) => {
             number.as_str().replace('_', "").parse().map_or(Raw::Other("a number with a point"), Raw::Float)
         }
-        DeValue::Boolean(_) => Raw::Other("a truth value"),
+        DeValue::Boolean(value) => Raw::Bool(*value),
         DeValue::Datetime(_) => Raw::Other("a date"),
-        DeValue::Array(_) => Raw::Other("a list"),
+        DeValue::Array(items) => {
+            let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
+            texts.collect::<Option<_>>().map_or(Raw::Other("a list"), Raw::List)
+        }
         DeValue::Table(_) => Raw::Other("a table"),
     }
 }

@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use super::fault::{ConfigErrors, ConfigFault};
 use super::file;
+use super::secret;
 use super::source::Source;
 use super::suggest::unknown;
-use super::tree::{Config, KEYS, SECTIONS};
+use super::tree::{Config, SECTIONS, keys};
 use super::value::{Raw, quoted};
 
 /// What the names of our variables begin with. A single underscore is not ours: `ABIDE_PORT` is what
@@ -41,8 +42,10 @@ pub struct StoreNames {
 impl Default for StoreNames {
     fn default() -> Self {
         Self {
-            journals: ["embedded", "memory"].map(str::to_owned).to_vec(),
-            snapshots: ["embedded", "memory", "local-files", NO_SNAPSHOTS].map(str::to_owned).to_vec(),
+            journals: ["embedded", "memory", "redis"].map(str::to_owned).to_vec(),
+            snapshots: ["embedded", "memory", "redis", "local-files", NO_SNAPSHOTS]
+                .map(str::to_owned)
+                .to_vec(),
         }
     }
 }
@@ -123,7 +126,7 @@ impl Config {
     /// Sets one value, which takes precedence over what was set before.
     fn apply(&mut self, setting: Setting) -> Result<(), ConfigFault> {
         let Setting { key: path, raw, shown, source } = setting;
-        let rule = match KEYS.iter().find(|key| key.path == path) {
+        let rule = match keys().find(|key| key.path == path) {
             None if SECTIONS.iter().any(|(section, _)| *section == path) => {
                 Err(format!("a section, not a key; set {path}.… instead"))
             }
@@ -155,7 +158,7 @@ fn variables(environment: &[(OsString, OsString)]) -> Vec<Setting> {
         let name = name.to_string_lossy();
         let key = name.strip_prefix(PREFIX)?.replace("__", ".").to_lowercase();
         let source = Source::Variable(name.to_string());
-        let shown = Some(quoted(&value.to_string_lossy()));
+        let shown = Some(secret::hidden(&key, &quoted(&value.to_string_lossy())));
         let raw = value
             .to_str()
             .map_or(Raw::Other("bytes that are not UTF-8"), |text| Raw::Untyped(text.to_owned()));
@@ -171,7 +174,7 @@ fn flag(set: &Override) -> Setting {
     Setting {
         key: set.key.clone(),
         raw: Raw::Untyped(set.value.clone()),
-        shown: Some(quoted(&set.value)),
+        shown: Some(secret::hidden(&set.key, &quoted(&set.value))),
         source: Source::Flag(set.source.clone()),
     }
 }

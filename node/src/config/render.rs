@@ -2,7 +2,7 @@
 
 use super::schema::Key;
 use super::source::Source;
-use super::tree::{Config, KEYS, SECTIONS};
+use super::tree::{Config, SECTIONS, keys};
 
 const SAMPLE_HEAD: &str = r#"# Every key of Abide with its default. Keep what you change: what is left out keeps its default.
 #
@@ -46,7 +46,7 @@ fn render(head: &str, doc_lines: usize, line: impl Fn(&Key) -> String) -> String
         out.push('\n');
         comment(&mut out, doc);
         out.push_str(&format!("[{section}]\n"));
-        for (nth, key) in KEYS.iter().filter(|key| key.section == *section).enumerate() {
+        for (nth, key) in keys().filter(|key| key.section == *section).enumerate() {
             // Paragraphs only where there is something to read.
             if doc_lines > 1 && nth > 0 {
                 out.push('\n');

@@ -4,7 +4,7 @@ use super::fault::{ConfigErrors, ConfigFault};
 use super::load::StoreNames;
 use super::schema::{Key, builtin};
 use super::suggest::nearest;
-use super::tree::{Config, KEYS};
+use super::tree::{Config, RedisConfig, keys};
 use super::value::{Value, quoted};
 
 /// Whatever the type allows.
@@ -40,7 +40,7 @@ impl Config {
     /// Every fault.
     pub fn validate(&self, stores: &StoreNames) -> Result<(), ConfigErrors> {
         let mut faults: Vec<_> =
-            KEYS.iter().filter_map(|key| (key.check)(self).err().map(|rule| self.fault(key, rule))).collect();
+            keys().filter_map(|key| (key.check)(self).err().map(|rule| self.fault(key, rule))).collect();
         faults.extend(self.relations(stores, &faults));
         ConfigErrors::check(faults)
     }
@@ -74,6 +74,19 @@ impl Config {
         if admin.listen == Some(http.listen) && http.listen.port() != 0 {
             check.fault("admin.listen", "must not be http.listen, or clients could give orders".to_owned());
         }
+        check.redis("journal.redis", &self.journal_redis);
+        let mut settled = self.clone();
+        settled.follow_redis();
+        if settled.snapshot_redis != self.journal_redis {
+            check.redis("snapshot.redis", &settled.snapshot_redis);
+        }
+        if [&journal.store, &snapshot.store].contains(&&"redis".to_owned()) {
+            check.at_most(
+                ("breaker.call_timeout", self.breaker.call_timeout),
+                ("http.default_timeout", http.default_timeout),
+                "or requests would end before the journal has said what became of their events",
+            );
+        }
         check.one_of("journal.store", &journal.store, &stores.journals);
         check.one_of("snapshot.store", &snapshot.store, &stores.snapshots);
         check.faults
@@ -104,9 +117,21 @@ impl Relations<'_> {
     fn at_most_of<T: PartialOrd>(&mut self, part: &str, low: (&str, T), high: (&str, T), why: &str) {
         let ((low, a), (high, b)) = (low, high);
         if a > b && !self.known.iter().any(|fault| fault.key == high) {
-            let other = KEYS.iter().find(|key| key.path == high).map(|key| (key.write)(self.config));
+            let other = keys().find(|key| key.path == high).map(|key| (key.write)(self.config));
             let (other, source) = (other.unwrap_or_default(), self.config.source(high));
             self.fault(low, format!("must be at most {part}{high} = {other} ({source}), {why}"));
+        }
+    }
+
+    /// What URLs and keys of one section must not contradict, and its time-outs.
+    fn redis(&mut self, section: &str, redis: &RedisConfig) {
+        for fault in redis.setup().check().err().map(|errors| errors.0).unwrap_or_default() {
+            self.fault(&format!("{section}.{}", fault.key), fault.rule);
+        }
+        let call = ("breaker.call_timeout", self.config.breaker.call_timeout);
+        for (key, value) in [("wait_timeout", redis.wait_timeout), ("connect_timeout", redis.connect_timeout)]
+        {
+            self.at_most((&format!("{section}.{key}"), value), call, "or no call could get through");
         }
     }
 
@@ -124,7 +149,7 @@ impl Relations<'_> {
 
     fn fault(&mut self, path: &str, rule: String) {
         if !self.known.iter().any(|fault| fault.key == path)
-            && let Some(key) = KEYS.iter().find(|key| key.path == path)
+            && let Some(key) = keys().find(|key| key.path == path)
         {
             self.faults.push(self.config.fault(key, rule));
         }

@@ -36,64 +36,104 @@ pub(super) fn builtin<T: Value>(text: &str) -> T {
 ///     key: Type = "default", rule;
 /// }
 /// ```
+///
+/// A section of a section has its path behind its field, `journal_redis at "journal.redis"`, and sections with
+/// the same keys stand before one struct, with commas between them.
 macro_rules! tree {
     ($(
-        $(#[doc = $section_doc:literal])+
-        $section:ident: $Section:ident {
-            $(
-                $(#[doc = $doc:literal])+
-                $key:ident: $Type:ty = $default:literal, $rule:expr;
-            )+
-        }
+        $($(#[doc = $section_doc:literal])+ $section:ident $(at $path:literal)?),+ : $Section:ident $keys:tt
     )+) => {
         /// The whole configuration of a node.
         ///
         /// Two are equal if their values are, wherever those came from.
         #[derive(Clone, Debug)]
         pub struct Config {
-            $($(#[doc = $section_doc])+ pub $section: $Section,)+
+            $($($(#[doc = $section_doc])+ pub $section: $Section,)+)+
             pub(super) sources: $crate::config::source::Sources,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($section: $Section::default(),)+ sources: Default::default() }
+                Self { $($($section: $Section::default(),)+)+ sources: Default::default() }
             }
         }
 
         impl PartialEq for Config {
             fn eq(&self, other: &Self) -> bool {
-                true $(&& self.$section == other.$section)+
+                true $($(&& self.$section == other.$section)+)+
             }
         }
 
-        $(
-            $(#[doc = $section_doc])+
-            #[derive(Clone, Debug, PartialEq)]
-            pub struct $Section {
-                $(
-                    $(#[doc = $doc])+
-                    #[doc = ""]
-                    #[doc = concat!("Default: `", $default, "`.")]
-                    pub $key: $Type,
-                )+
-            }
-
-            impl Default for $Section {
-                fn default() -> Self {
-                    Self { $($key: $crate::config::schema::builtin($default),)+ }
-                }
-            }
-        )+
+        $($crate::config::schema::section_struct! { $($(#[doc = $section_doc])+)+ $Section $keys })+
 
         /// The sections with their docs, in the order of the file.
-        pub(super) const SECTIONS: &[(&str, &[&str])] = &[$((stringify!($section), &[$($section_doc),+]),)+];
+        pub(super) const SECTIONS: &[(&str, &[&str])] =
+            &[$($(($crate::config::schema::section_path!($section [$($path)?]), &[$($section_doc),+]),)+)+];
 
         /// The keys, in the order of the file.
-        pub(super) const KEYS: &[$crate::config::schema::Key] = &[$($(
+        pub(super) fn keys() -> impl Iterator<Item = &'static $crate::config::schema::Key> {
+            const SECTIONS: &[&[$crate::config::schema::Key]] =
+                &[$($($crate::config::schema::section_keys!($section [$($path)?] $keys),)+)+];
+            SECTIONS.iter().flat_map(|section| *section)
+        }
+    };
+}
+pub(super) use tree;
+
+/// Path of a section.
+macro_rules! section_path {
+    ($section:ident []) => {
+        stringify!($section)
+    };
+    ($section:ident [$path:literal]) => {
+        $path
+    };
+}
+pub(super) use section_path;
+
+/// The struct of one section, or of several with the same keys.
+macro_rules! section_struct {
+    (
+        $(#[doc = $section_doc:literal])+
+        $Section:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $key:ident: $Type:ty = $default:literal, $rule:expr;
+            )+
+        }
+    ) => {
+        $(#[doc = $section_doc])+
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $Section {
+            $(
+                $(#[doc = $doc])+
+                #[doc = ""]
+                #[doc = concat!("Default: `", $default, "`.")]
+                pub $key: $Type,
+            )+
+        }
+
+        impl Default for $Section {
+            fn default() -> Self {
+                Self { $($key: $crate::config::schema::builtin($default),)+ }
+            }
+        }
+    };
+}
+pub(super) use section_struct;
+
+/// The keys of one section.
+macro_rules! section_keys {
+    ($section:ident $path:tt {
+        $(
+            $(#[doc = $doc:literal])+
+            $key:ident: $Type:ty = $default:literal, $rule:expr;
+        )+
+    }) => {
+        &[$(
             $crate::config::schema::Key {
-                path: concat!(stringify!($section), ".", stringify!($key)),
-                section: stringify!($section),
+                path: concat!($crate::config::schema::section_path!($section $path), ".", stringify!($key)),
+                section: $crate::config::schema::section_path!($section $path),
                 name: stringify!($key),
                 doc: &[$($doc),+],
                 expected: <$Type as $crate::config::value::Value>::EXPECTED,
@@ -104,7 +144,7 @@ macro_rules! tree {
                 write: |config| $crate::config::value::Value::write(&config.$section.$key),
                 check: |config| $rule(&config.$section.$key),
             },
-        )+)+];
+        )+]
     };
 }
-pub(super) use tree;
+pub(super) use section_keys;

@@ -6,7 +6,7 @@
 
 use super::load::StoreNames;
 use super::source::Source;
-use super::tree::{Config, KEYS};
+use super::tree::{Config, keys};
 
 /// What the host program wants where nobody says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,7 @@ impl Config {
                 self.sources.set("snapshot.store", Source::Follows("journal.store"));
             }
         }
+        self.follow_redis();
         if self.http.listen.port() == 0
             && self.is_unset("admin.listen")
             && let Some(listen) = &mut self.admin.listen
@@ -46,9 +47,54 @@ impl Config {
         }
     }
 
+    /// What nobody set of [snapshot.redis] follows [journal.redis]; what belongs to the servers only if these
+    /// do.
+    pub(super) fn follow_redis(&mut self) {
+        let same_servers = self.is_unset("snapshot.redis.urls");
+        let journal = self.journal_redis.clone();
+        /// Takes over each key that nobody set.
+        macro_rules! follow {
+            ($($key:ident),+ $(,)?) => {$(
+                let (own, theirs) =
+                    (concat!("snapshot.redis.", stringify!($key)), concat!("journal.redis.", stringify!($key)));
+                if self.is_unset(own) && self.snapshot_redis.$key != journal.$key {
+                    self.snapshot_redis.$key = journal.$key;
+                    self.sources.set(own, Source::Follows(theirs));
+                }
+            )+};
+        }
+        if same_servers {
+            follow!(
+                urls,
+                username,
+                password_file,
+                database,
+                tls,
+                tls_ca,
+                tls_cert,
+                tls_key,
+                tls_server_name,
+                sentinel_master,
+            );
+        }
+        follow!(
+            connect_timeout,
+            key_prefix,
+            wait_replicas,
+            wait_timeout,
+            wait_aof,
+            flushes_in_flight,
+            max_batch,
+            max_queue,
+            topology_check,
+            max_value,
+            allow_unsafe,
+        );
+    }
+
     fn is_unset(&self, path: &str) -> bool {
         let builtin = Self::default();
         self.source(path) == &Source::Default
-            && KEYS.iter().any(|key| key.path == path && (key.write)(self) == (key.write)(&builtin))
+            && keys().any(|key| key.path == path && (key.write)(self) == (key.write)(&builtin))
     }
 }

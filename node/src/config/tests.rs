@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use abide_persistence::runtime::redis::options::{Unsafe, WaitReplicas};
+
+use super::settle::ProgramDefaults;
 use super::tree::EntityConfig;
 use super::*;
 
@@ -169,7 +172,7 @@ fn every_fault_is_reported_at_once_with_its_key_value_rule_and_place() {
         "abide.toml:4: http.default_timeout = \"2m 30s\": must be at most four fifths of \
          node.shutdown_timeout = \"25s\" (default), \
          or requests that run at SIGTERM could not finish",
-        "abide.toml:11: journal.store = \"embeded\": must be one of \"embedded\", \"memory\"; did you mean \
+        "abide.toml:11: journal.store = \"embeded\": must be one of \"embedded\", \"memory\", \"redis\"; did you mean \
          \"embedded\"?",
     ];
     assert_eq!(faults, expected);
@@ -203,7 +206,7 @@ fn stores_and_addresses_that_cannot_be_are_refused() {
     let expected = [
         "--set entity.stash_overflow: entity.stash_overflow = \"block\": must be \"fail\", \"drop\" or \"reply\"",
         "--set admin.listen: admin.listen = \"127.0.0.1:8080\": must not be http.listen, or clients could give orders",
-        "--set snapshot.store: snapshot.store = \"local-file\": must be one of \"embedded\", \"memory\", \
+        "--set snapshot.store: snapshot.store = \"local-file\": must be one of \"embedded\", \"memory\", \"redis\", \
          \"local-files\", \"none\"; did you mean \"local-files\"?",
     ];
     assert_eq!(faults, expected);
@@ -289,7 +292,7 @@ fn an_unknown_key_gets_the_best_advice_there_is() {
     assert_eq!(advice("log.colour_of_lines").unwrap(), "log has level, format");
     assert_eq!(
         advice("telescope.lens").unwrap(),
-        "the sections are node, http, admin, sharding, entity, recovery, breaker, journal, snapshot, log"
+        "the sections are node, http, admin, sharding, entity, recovery, breaker, journal, snapshot, journal.redis, snapshot.redis, log"
     );
 }
 
@@ -364,6 +367,89 @@ fn the_sample_file_is_the_generated_one_and_loads_to_the_default() {
     let kept = std::fs::read_to_string(&path).unwrap();
     assert_eq!(kept, Config::sample(), "run this test with ABIDE_WRITE_SAMPLE=1 and look at the difference");
     assert_eq!(given().file(&kept).config(), Config::default());
+}
+
+#[test]
+fn redis_is_set_in_every_source() {
+    let config = given()
+        .file(
+            "[journal.redis]\nurls = ['redis://a:1', 'redis://b']\nwait_replicas = 2\ntls = false\n\
+             allow_unsafe = ['eviction']\n[breaker]\nmax_failures = 3\n",
+        )
+        .variable("ABIDE__JOURNAL__REDIS__WAIT_AOF", "true")
+        .variable("ABIDE__JOURNAL__REDIS__DATABASE", "3")
+        .set("journal.redis.allow_unsafe=no-replica,unchecked")
+        .config();
+    let redis = &config.journal_redis;
+    assert_eq!(redis.urls.0, ["redis://a:1", "redis://b"]);
+    assert_eq!(redis.wait_replicas, WaitReplicas::Exactly(2));
+    assert_eq!((redis.tls, redis.wait_aof, redis.database), (Some(false), true, Some(3)));
+    assert_eq!(redis.allow_unsafe.0, [Unsafe::NoReplica, Unsafe::Unchecked]);
+    let options = redis.options(&config.breaker).expect("options");
+    assert_eq!((options.max_failures, options.seeds.len(), options.wait_aof), (3, 2, true));
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_with_both_keys() {
+    let faults = given()
+        .file(
+            "[journal.redis]\nurls = ['rediss://ann:hunter2@h/1']\ntls = false\ndatabase = 2\n\
+             password_file = 'p'\nwait_timeout = '11s'\nkey_prefix = 'a:b'\n",
+        )
+        .faults();
+    for (key, words) in [
+        ("journal.redis.tls = false", "rediss://h:6379"),
+        ("journal.redis.database = 2", "urls say 1"),
+        ("journal.redis.password_file", "a password in urls too"),
+        ("journal.redis.wait_timeout", "at most breaker.call_timeout"),
+        ("journal.redis.key_prefix", "without braces, colons"),
+    ] {
+        assert!(faults.iter().any(|fault| fault.contains(key) && fault.contains(words)), "{key}: {faults:?}");
+    }
+    assert!(faults.iter().all(|fault| !fault.contains("hunter2")), "{faults:?}");
+    let late = given().set("journal.store=redis").set("breaker.call_timeout=20s").faults();
+    assert!(late.len() == 1 && late[0].contains("at most http.default_timeout"), "{late:?}");
+}
+
+#[test]
+fn no_password_is_shown_whatever_is_wrong_with_it() {
+    let faulty = given()
+        .file("[journal.redis]\nurls = ['redis://ann:hunter2@h', 'redis:/:hunter2@h']\nurl = 'redis://:hunter2@h'\npassword = 'hunter2'\n")
+        .variable("ABIDE__JOURNAL__REDIS__URL", "redis://:hunter2@h")
+        .set("journal.redis.password=hunter2");
+    let faults = faulty.faults();
+    assert_eq!(faults.len(), 5, "{faults:?}");
+    assert!(faults.iter().all(|fault| !fault.contains("hunter2")), "{faults:?}");
+    let config = given().set("journal.redis.urls=redis://ann:hunter2@h").config();
+    let shown = config.to_toml();
+    assert!(shown.contains(r#"urls = ["redis://ann:***@h"]"#), "{shown}");
+    assert!(!shown.contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn snapshots_follow_the_journals_redis_and_its_servers_only_together() {
+    let settled = |given: Given| {
+        let mut config = given.config();
+        config.settle(&ProgramDefaults::default(), &StoreNames::default());
+        config
+    };
+    let journal = "[journal.redis]\nurls = ['redis://:pw@a']\ndatabase = 1\nkey_prefix = 'shop'\n";
+    let config = settled(given().file(journal));
+    assert_eq!(config.snapshot_redis, config.journal_redis);
+    assert_eq!(config.source("snapshot.redis.urls"), &Source::Follows("journal.redis.urls"));
+    let config = settled(given().file(journal).set("snapshot.redis.urls=redis://b"));
+    let snapshots = &config.snapshot_redis;
+    assert_eq!((snapshots.urls.0.as_slice(), snapshots.database), (&["redis://b".to_owned()][..], None));
+    assert_eq!(snapshots.key_prefix, "shop");
+    let config = settled(given().file(journal).set("snapshot.redis.max_value=1MiB"));
+    assert_eq!(config.snapshot_redis.urls, config.journal_redis.urls);
+    assert_ne!(config.snapshot_redis, config.journal_redis);
+    let faults = given()
+        .file(journal)
+        .set("snapshot.redis.urls=redis://b/2")
+        .set("snapshot.redis.database=3")
+        .faults();
+    assert!(faults.len() == 1 && faults[0].contains("snapshot.redis.database"), "{faults:?}");
 }
 
 #[test]

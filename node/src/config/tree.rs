@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use abide_persistence::ShardCount;
+use abide_persistence::runtime::redis::options::WaitReplicas;
 
 use super::byte_size::ByteSize;
+use super::redis::{AllowUnsafe, Names, Urls, key_prefix};
 use super::rules::{any, name, range};
 use super::schema::tree;
 use super::source::Source;
@@ -151,13 +153,22 @@ tree! {
         /// outcome "unknown", and the shard is claimed anew, which settles it.
         /// Shorter frees a hung journal's callers sooner; longer rides out longer pauses of it.
         call_timeout: Duration = "10s", range("10ms", "1h");
+
+        /// Calls in a row that are not answered in time before a journal's server counts as away: then calls
+        /// to it fail at once, and nothing waits.
+        /// Fewer spares callers of a hung server sooner; more bears a few slow answers.
+        max_failures: NonZeroUsize = "10", range("1", "1000000");
+
+        /// How long a server counts as away before one call tries it again.
+        reset_timeout: Duration = "30s", range("10ms", "1h");
     }
 
     /// Where events are stored.
     journal: JournalConfig {
         /// Journal of the types that name no other.
-        /// "embedded", "memory", or a name that the host program registered. "embedded" is this node's disk,
-        /// with an fsync before an event is acknowledged; "memory" is for tests: it ends with the process.
+        /// "embedded", "redis", "memory", or a name that the host program registered. "embedded" is this node's
+        /// disk, with an fsync before an event is acknowledged; "redis" is what [journal.redis] says; "memory"
+        /// is for tests: it ends with the process.
         store: String = "embedded", any;
 
         /// Directory of the embedded journal. A relative path starts at node.data_dir.
@@ -167,14 +178,102 @@ tree! {
     /// Where snapshots are stored.
     snapshot: SnapshotConfig {
         /// Snapshot store of the types that name no other.
-        /// "embedded", "local-files", "memory", "none", or a name that the host program registered.
-        /// "embedded" is the store of the embedded journal, "local-files" a file for each snapshot in a
-        /// directory of this node, "memory" ends with the process. If nobody sets it and the journal's store
+        /// "embedded", "redis", "local-files", "memory", "none", or a name that the host program registered.
+        /// "embedded" is the store of the embedded journal, "redis" what [snapshot.redis] says, "local-files"
+        /// a file for each snapshot in a directory of this node, "memory" ends with the process. If nobody sets it and the journal's store
         /// keeps snapshots too, they go there: they must not outlive their events.
         store: String = "embedded", any;
 
         /// Directory of "local-files". A relative path starts at node.data_dir.
         dir: PathBuf = "snapshots", any;
+    }
+
+    /// The journal "redis": a cluster, a single server, or one behind Sentinel. docs/redis.md tells more.
+    journal_redis at "journal.redis",
+    /// The snapshot store "redis". A key that nobody sets here follows [journal.redis]; but if urls is set here,
+    /// it is another server, and who we are there and how it is reached (username to sentinel_master) does not.
+    snapshot_redis at "snapshot.redis": RedisConfig {
+        /// Servers to ask first, such as ["redis://host:6379"]; the others are found through them.
+        /// rediss:// is with TLS. A user and a password may stand in front of the host, user:password@host;
+        /// better is password_file. With sentinel_master these are Sentinels, and that login is theirs.
+        urls: Urls = "redis://127.0.0.1:6379", any;
+
+        /// User of the servers; "none" is the user "default".
+        username: Option<String> = "none", any;
+
+        /// File that holds the user's password. It is read again every few seconds, and when it is refused.
+        password_file: Option<PathBuf> = "none", any;
+
+        /// Number of the database. A cluster has none but 0.
+        database: Option<u32> = "none", any;
+
+        /// Whether TLS is used. "auto": as the URLs say, and with managed hosts that are known to want it.
+        tls: Option<bool> = "auto", any;
+
+        /// Certificates of the authorities to trust (PEM); "none": those of this system.
+        tls_ca: Option<PathBuf> = "none", any;
+
+        /// Our certificate (PEM), for servers that ask for one; needs tls_key.
+        tls_cert: Option<PathBuf> = "none", any;
+
+        /// The key of tls_cert (PEM).
+        tls_key: Option<PathBuf> = "none", any;
+
+        /// The name that must be in the servers' certificates, where it is not the one they are reached by.
+        tls_server_name: Option<String> = "none", any;
+
+        /// Name under which Sentinels watch the primary; "none": urls are the servers themselves.
+        sentinel_master: Option<String> = "none", any;
+
+        /// Longest time that making a connection may take.
+        connect_timeout: Duration = "2s", range("10ms", "1h");
+
+        /// Begins the name of every key. 1 to 64 bytes without braces, colons, blanks or control characters.
+        /// Two clusters of Abide on one Redis need two prefixes.
+        key_prefix: String = "abide", key_prefix;
+
+        /// How many replicas must have an event before it is acknowledged: "all" that Redis could still
+        /// elect, at least one; or a number. docs/redis.md tells what each number can lose.
+        wait_replicas: WaitReplicas = "all", any;
+
+        /// Longest wait for them at a time; then the primary is looked for anew, until breaker.call_timeout.
+        /// Shorter finds a new primary sooner; longer bears slower replicas.
+        wait_timeout: Duration = "500ms", range("1ms", "1h");
+
+        /// Whether the replicas' disks must have it too. Needs Redis 7.2 and appendonly.
+        wait_aof: bool = "false", any;
+
+        /// Flights of batches to one primary at the same time.
+        /// More hides more of the network's delay and costs more waiting at the server.
+        flushes_in_flight: NonZeroUsize = "2", range("1", "64");
+
+        /// Most events of one flight.
+        /// More saves round trips under load; fewer holds up others of that server for less time.
+        max_batch: NonZeroUsize = "1024", range("1", "65536");
+
+        /// Most batches that wait for one primary; one more is refused at once, not stored.
+        /// More rides out longer pauses and costs memory.
+        max_queue: NonZeroUsize = "4096", range("1", "1000000");
+
+        /// How often it is looked who is primary, when nothing went wrong.
+        topology_check: Duration = "10s", range("100ms", "1h");
+
+        /// Largest event or snapshot, encoded; a larger one is rejected.
+        /// Larger ones hold up others of their server for longer. Redis itself takes 512MiB.
+        max_value: ByteSize = "16MiB", range("1KiB", "512MiB");
+
+        /// Name of its health check, journal.<name> or snapshot.<name>; "none": journal.redis, snapshot.redis.
+        health_name: Option<String> = "none", any;
+
+        /// Tags of its health check, by which /healthz?tag=… chooses.
+        health_tags: Names = "abide, persistence, redis", any;
+
+        /// What /healthz says while it does not work: "unhealthy" (503) or "degraded" (200).
+        health_failure: HealthFailure = "unhealthy", any;
+
+        /// What is accepted though it can lose or stop events: eviction, database, no-replica, no-persistence,
+        /// full-coverage, replica-validity, unchecked. `abide redis check` tells what is found.
+        allow_unsafe: AllowUnsafe = "", any;
     }
 
     /// What this node writes to stderr.
@@ -184,6 +283,16 @@ tree! {
 
         /// text for people, json for collectors: one object a line.
         format: LogFormat = "text", any;
+    }
+}
+
+words! {
+    /// What `/healthz` says while a store does not work.
+    HealthFailure ("\"unhealthy\" or \"degraded\"") {
+        /// 503: the node is not healthy.
+        Unhealthy = "unhealthy",
+        /// 200, with that status.
+        Degraded = "degraded",
     }
 }
 

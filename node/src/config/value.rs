@@ -20,6 +20,10 @@ pub(super) enum Raw {
     Integer(i64),
     /// A number with a point of TOML.
     Float(f64),
+    /// A truth value of TOML.
+    Bool(bool),
+    /// A list of strings of TOML.
+    List(Vec<String>),
     /// Something else of TOML that no key takes, by its name.
     Other(&'static str),
 }
@@ -32,22 +36,35 @@ impl Raw {
             Self::String(_) => Some("a string"),
             Self::Integer(_) => Some("a number"),
             Self::Float(_) => Some("a number with a point"),
+            Self::Bool(_) => Some("a truth value"),
+            Self::List(_) => Some("a list"),
             Self::Other(kind) => Some(kind),
         }
     }
 
-    fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Untyped(text) | Self::String(text) => Some(text),
-            Self::Integer(_) | Self::Float(_) | Self::Other(_) => None,
+            Self::Integer(_) | Self::Float(_) | Self::Bool(_) | Self::List(_) | Self::Other(_) => None,
         }
     }
 
-    fn number<N: TryFrom<i64>>(&self) -> Option<N> {
+    /// Several texts: a list, or one text with commas between them.
+    pub(super) fn texts(&self) -> Option<Vec<String>> {
+        match self {
+            Self::List(texts) => Some(texts.clone()),
+            _ => {
+                let parts = self.text()?.split(',').map(str::trim).filter(|part| !part.is_empty());
+                Some(parts.map(str::to_owned).collect())
+            }
+        }
+    }
+
+    pub(super) fn number<N: TryFrom<i64>>(&self) -> Option<N> {
         let number = match self {
             Self::Untyped(text) => text.parse().ok()?,
             Self::Integer(number) => *number,
-            Self::String(_) | Self::Float(_) | Self::Other(_) => return None,
+            Self::String(_) | Self::Float(_) | Self::Bool(_) | Self::List(_) | Self::Other(_) => return None,
         };
         N::try_from(number).ok()
     }
@@ -130,6 +147,79 @@ impl Value for Option<SocketAddr> {
     }
 }
 
+impl Value for Option<String> {
+    const EXPECTED: &'static str = "a string, or \"none\"";
+
+    fn read(raw: &Raw) -> Option<Self> {
+        raw.text().map(|text| (text != "none").then(|| text.to_owned()))
+    }
+
+    fn write(&self) -> String {
+        quoted(self.as_deref().unwrap_or("none"))
+    }
+}
+
+impl Value for Option<PathBuf> {
+    const EXPECTED: &'static str = "a path, or \"none\"";
+
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw.text() {
+            Some("none") => Some(None),
+            _ => PathBuf::read(raw).map(Some),
+        }
+    }
+
+    fn write(&self) -> String {
+        self.as_ref().map_or_else(|| quoted("none"), Value::write)
+    }
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Bool(value) => Some(*value),
+            Raw::Untyped(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Option<bool> {
+    const EXPECTED: &'static str = "true, false or \"auto\"";
+
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw.text() {
+            Some("auto") => Some(None),
+            _ => bool::read(raw).map(Some),
+        }
+    }
+
+    fn write(&self) -> String {
+        self.as_ref().map_or_else(|| quoted("auto"), Value::write)
+    }
+}
+
+impl Value for Option<u32> {
+    const EXPECTED: &'static str = "a whole number of at least 0, or \"none\"";
+
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw.text() {
+            Some("none") => Some(None),
+            _ => raw.number().map(Some),
+        }
+    }
+
+    fn write(&self) -> String {
+        self.map_or_else(|| quoted("none"), |number| number.to_string())
+    }
+}
+
 impl Value for f64 {
     const EXPECTED: &'static str = "a number such as 2 or 1.5";
 
@@ -138,7 +228,7 @@ impl Value for f64 {
             Raw::Untyped(text) => text.parse().ok()?,
             Raw::Integer(number) => *number as Self,
             Raw::Float(number) => *number,
-            Raw::String(_) | Raw::Other(_) => return None,
+            Raw::String(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => return None,
         };
         number.is_finite().then_some(number)
     }

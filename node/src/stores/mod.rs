@@ -9,11 +9,14 @@
 //! A store that no type uses is not opened.
 
 mod generation;
+mod health;
+mod redis;
 mod registered;
+mod waiting;
 
 use std::sync::Arc;
 
-use abide_http_api::Check;
+use abide_http_api::{Check, Readiness};
 use abide_persistence::journal::{Journal, SnapshotCriteria, SnapshotError, SnapshotStore};
 use abide_persistence::{EntityId, EntityType, PersistenceId, ShardCount};
 use abide_sharding::{Registry, Stores};
@@ -23,8 +26,12 @@ use crate::config::{Config, NO_SNAPSHOTS};
 use crate::serve::StartError;
 
 pub(crate) use generation::take_generation;
+pub use health::StoreHealth;
+pub(crate) use redis::open_with as open_redis_with;
 use registered::listed;
-pub(crate) use registered::{Cause, Opened, Registered, Use};
+pub(crate) use registered::{Cause, Open, Opened, Registered, Use};
+pub(crate) use waiting::OPENING;
+use waiting::until_open;
 
 /// Those of the registered stores that are used, by their places; the default of each kind is the first.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,9 +43,10 @@ struct Chosen {
 }
 
 /// The stores that a node uses.
+#[derive(Default)]
 pub(crate) struct OpenStores {
-    journals: Vec<(String, Arc<dyn Journal>)>,
-    snapshots: Vec<(String, Arc<dyn SnapshotStore>)>,
+    journals: Vec<(String, Arc<dyn Journal>, StoreHealth)>,
+    snapshots: Vec<(String, Arc<dyn SnapshotStore>, StoreHealth)>,
     default_snapshots: bool,
     /// Each as it was opened, to be closed.
     all: Vec<Opened>,
@@ -53,49 +61,72 @@ impl std::fmt::Debug for OpenStores {
     }
 }
 
-/// Opens what the types use. If one store does not open, those before it are closed again.
+/// Opens what the types use, and puts into `open` what is to be closed, also if a store does not open or nobody
+/// waits any more.
 pub(crate) async fn open(
     registered: Registered,
     registry: &Registry,
     config: &Config,
-) -> Result<OpenStores, StartError> {
+    readiness: &Readiness,
+    open: &mut OpenStores,
+) -> Result<(), StartError> {
     let chosen = choose(&registered, registry, config).map_err(StartError::App)?;
-    let mut open = OpenStores {
-        journals: Vec::new(),
-        snapshots: Vec::new(),
-        default_snapshots: chosen.default_snapshots,
-        all: Vec::new(),
-    };
-    let mut waiting: Vec<_> = registered.0.into_iter().map(Some).collect();
+    open.default_snapshots = chosen.default_snapshots;
+    let mut waiting: Vec<_> = registered.stores.into_iter().map(Some).collect();
     let mut opened: Vec<Option<(String, Opened)>> = Vec::new();
     opened.resize_with(waiting.len(), || None);
     for &at in chosen.journals.iter().chain(&chosen.snapshots) {
         let Some(store) = waiting[at].take() else { continue };
-        let (name, config) = (store.name, config.clone());
-        // It may block as well as wait: the thread is its own.
-        let result = tokio::task::spawn_blocking(move || (store.open)(&config)).await;
-        match result.unwrap_or_else(|panic| Err(panic.into())) {
+        let has = match (chosen.journals.contains(&at), chosen.snapshots.contains(&at)) {
+            (true, true) => Use::Both,
+            (true, false) => Use::Journal,
+            (false, _) => Use::Snapshots,
+        };
+        let name = store.name;
+        let result = match store.open {
+            // It may block as well as wait: the thread is its own.
+            Open::Here(open) => {
+                let config = config.clone();
+                let done = tokio::task::spawn_blocking(move || open(&config)).await;
+                done.unwrap_or_else(|panic| Err(panic.into()))
+            }
+            Open::Elsewhere(open) => until_open(&name, readiness, || open(config, has)).await,
+        };
+        match result {
             Ok(store) => {
+                let health = registered.health.iter().find(|(of, _)| *of == name);
+                let store = match health {
+                    Some((_, health)) => Opened { health: [health.clone(), health.clone()], ..store },
+                    None => store,
+                };
                 open.all.push(store.clone());
                 opened[at] = Some((name, store));
             }
-            Err(cause) => {
-                open.close().await;
-                return Err(StartError::Store { name, cause });
-            }
+            Err(cause) => return Err(StartError::Store { name, cause }),
         }
     }
     let find = |at: &usize| opened[*at].clone();
     let journals = chosen.journals.iter().filter_map(find);
-    open.journals = journals.filter_map(|(name, store)| Some((name, store.journal?))).collect();
+    open.journals =
+        journals.filter_map(|(name, store)| Some((name, store.journal?, store.health[0].clone()))).collect();
     let snapshots = chosen.snapshots.iter().filter_map(find);
-    open.snapshots = snapshots.filter_map(|(name, store)| Some((name, store.snapshots?))).collect();
-    Ok(open)
+    open.snapshots = snapshots
+        .filter_map(|(name, store)| Some((name, store.snapshots?, store.health[1].clone())))
+        .collect();
+    Ok(())
 }
 
 fn choose(registered: &Registered, registry: &Registry, config: &Config) -> Result<Chosen, String> {
     let mut chosen = Chosen { journals: Vec::new(), snapshots: Vec::new(), default_snapshots: false };
     let names = registered.names();
+    for (store, _) in &registered.health {
+        if ![&names.journals, &names.snapshots].iter().any(|known| known.contains(store)) {
+            return Err(format!(
+                "app.health(\"{store}\", …): there is no store of that name; there are {}",
+                listed(&names.journals)
+            ));
+        }
+    }
     // The default first, wherever it is asked for.
     let mut journals: Vec<_> = registry.journals().collect();
     journals.sort_by_key(|(_, name)| name.is_some());
@@ -142,7 +173,7 @@ fn choose(registered: &Registered, registry: &Registry, config: &Config) -> Resu
 }
 
 fn find(registered: &Registered, has: fn(Use) -> bool, name: &str) -> Option<usize> {
-    registered.0.iter().position(|store| has(store.has) && store.name == name)
+    registered.stores.iter().position(|store| has(store.has) && store.name == name)
 }
 
 fn unknown(
@@ -165,42 +196,43 @@ impl OpenStores {
     /// As a region takes them.
     pub(crate) fn for_region(&self) -> Stores {
         let mut stores = Stores::default();
-        for (name, journal) in &self.journals {
+        for (name, journal, _) in &self.journals {
             stores = stores.with_journal(name, Arc::clone(journal));
         }
-        for (name, snapshots) in &self.snapshots {
+        for (name, snapshots, _) in &self.snapshots {
             stores = stores.with_snapshots(name, Arc::clone(snapshots));
         }
         if self.default_snapshots { stores } else { stores.without_default_snapshots() }
     }
 
     pub(crate) fn journals(&self) -> impl Iterator<Item = (&str, &dyn Journal)> {
-        self.journals.iter().map(|(name, journal)| (name.as_str(), journal.as_ref()))
+        self.journals.iter().map(|(name, journal, _)| (name.as_str(), journal.as_ref()))
     }
 
     pub(crate) fn journal_names(&self) -> Vec<&str> {
-        self.journals.iter().map(|(name, _)| name.as_str()).collect()
+        self.journals.iter().map(|(name, ..)| name.as_str()).collect()
     }
 
     pub(crate) fn snapshot_names(&self) -> Vec<&str> {
-        self.snapshots.iter().map(|(name, _)| name.as_str()).collect()
+        self.snapshots.iter().map(|(name, ..)| name.as_str()).collect()
     }
 
     /// Whether each works, by name.
     pub(crate) fn checks(&self, shards: ShardCount) -> Vec<Check> {
         let mut checks = Vec::new();
-        for (name, journal) in &self.journals {
+        for (name, journal, health) in &self.journals {
             let journal = Arc::clone(journal);
-            let check = Check::new(format!("journal.{name}"), move || {
+            let check = Check::new(health.check_name("journal", name), move || {
                 let health = journal.health();
                 async move { health.await.map_err(|error| error.to_string()) }
             });
-            checks.push(check.tag("abide").tag("persistence").tag("journal"));
+            checks.push(health.dress(check, "journal"));
         }
-        for (name, store) in &self.snapshots {
+        for (name, store, health) in &self.snapshots {
             let store = Arc::clone(store);
-            let check = Check::new(format!("snapshot.{name}"), move || probe(store.as_ref(), shards));
-            checks.push(check.tag("abide").tag("persistence").tag("snapshot"));
+            let check =
+                Check::new(health.check_name("snapshot", name), move || probe(store.as_ref(), shards));
+            checks.push(health.dress(check, "snapshot"));
         }
         checks
     }
@@ -210,6 +242,10 @@ impl OpenStores {
         for store in &self.all {
             if let Some(journal) = &store.journal {
                 journal.close().await;
+            }
+            // A store for snapshots alone may hold connections all the same.
+            if let Some(also) = &store.also {
+                also.close().await;
             }
         }
         // A snapshot store is closed by its last user, who may wait for its threads.
@@ -250,7 +286,7 @@ mod tests {
         config.snapshot.store = snapshot_store.to_owned();
         let chosen = choose(&app.stores, &app.registry, &config).expect("all are there");
         let names = |places: Vec<usize>| -> Vec<String> {
-            places.into_iter().map(|at| app.stores.0[at].name.clone()).collect()
+            places.into_iter().map(|at| app.stores.stores[at].name.clone()).collect()
         };
         (names(chosen.journals), names(chosen.snapshots), chosen.default_snapshots)
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use abide_persistence::journal::{Journal, SnapshotStore};
@@ -12,33 +13,51 @@ use abide_persistence::runtime::{
     EmbeddedOptions, EmbeddedStore, LocalFiles, MemoryJournal, MemorySnapshots,
 };
 
+use super::health::StoreHealth;
+use super::waiting::Failed;
 use crate::config::{Config, NO_SNAPSHOTS, StoreNames, is_name};
 
 /// Why a store does not open; whatever can be shown.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-/// Opens a store, on a thread that may block.
-pub(crate) type Open = Box<dyn FnOnce(&Config) -> Result<Opened, Cause> + Send>;
+/// Opens a store of this machine or of the program.
+pub(crate) type OpenHere = Box<dyn FnOnce(&Config) -> Result<Opened, Cause> + Send>;
+/// What an attempt to open a store elsewhere comes to.
+pub(crate) type Attempt = Pin<Box<dyn Future<Output = Result<Opened, Failed>> + Send>>;
+/// Attempts to open a store that others keep, for this use.
+pub(crate) type OpenElsewhere = Box<dyn Fn(&Config, Use) -> Attempt + Send + Sync>;
+
+/// How a store is opened.
+pub(crate) enum Open {
+    /// On a thread that may block. What fails is final.
+    Here(OpenHere),
+    /// With patience: those who keep it may not be there yet.
+    Elsewhere(OpenElsewhere),
+}
 
 /// A store that was opened, as what it can be used for.
 #[derive(Clone, Default)]
 pub(crate) struct Opened {
     pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) snapshots: Option<Arc<dyn SnapshotStore>>,
+    /// What is to be closed beside the journal.
+    pub(crate) also: Option<Arc<dyn Journal>>,
+    /// How the journal shows in `/healthz`, and how the snapshots do.
+    pub(crate) health: [StoreHealth; 2],
 }
 
 impl Opened {
     pub(crate) fn journal(journal: impl Journal) -> Self {
-        Self { journal: Some(Arc::new(journal)), snapshots: None }
+        Self { journal: Some(Arc::new(journal)), ..Self::default() }
     }
 
     pub(crate) fn snapshots(store: impl SnapshotStore) -> Self {
-        Self { journal: None, snapshots: Some(Arc::new(store)) }
+        Self { snapshots: Some(Arc::new(store)), ..Self::default() }
     }
 
     pub(crate) fn both<S: Journal + SnapshotStore>(store: S) -> Self {
         let store = Arc::new(store);
-        Self { journal: Some(Arc::clone(&store) as _), snapshots: Some(store) }
+        Self { journal: Some(Arc::clone(&store) as _), snapshots: Some(store), ..Self::default() }
     }
 }
 
@@ -75,23 +94,29 @@ impl fmt::Debug for Store {
 
 /// All stores that a program could use. No two journals have one name, and no two snapshot stores.
 #[derive(Debug)]
-pub(crate) struct Registered(pub(crate) Vec<Store>);
+pub(crate) struct Registered {
+    pub(crate) stores: Vec<Store>,
+    /// What the program says of its checks, by store.
+    pub(crate) health: Vec<(String, StoreHealth)>,
+}
 
 impl Default for Registered {
     fn default() -> Self {
         let store = |name: &str, has, open: Open| Store { name: name.to_owned(), has, open };
-        Self(vec![
-            store("embedded", Use::Both, Box::new(open_embedded)),
+        let stores = vec![
+            store("embedded", Use::Both, Open::Here(Box::new(open_embedded))),
+            store("redis", Use::Both, Open::Elsewhere(Box::new(super::redis::open))),
             store(
                 "memory",
                 Use::Both,
-                Box::new(|_| {
+                Open::Here(Box::new(|_| {
                     let journal = Opened::journal(MemoryJournal::new());
                     Ok(Opened { snapshots: Opened::snapshots(MemorySnapshots::new()).snapshots, ..journal })
-                }),
+                })),
             ),
-            store("local-files", Use::Snapshots, Box::new(open_local_files)),
-        ])
+            store("local-files", Use::Snapshots, Open::Here(Box::new(open_local_files))),
+        ];
+        Self { stores, health: Vec::new() }
     }
 }
 
@@ -114,14 +139,14 @@ impl Registered {
                 listed(if has == Use::Snapshots { &names.snapshots } else { &names.journals })
             ));
         }
-        self.0.push(Store { name, has, open });
+        self.stores.push(Store { name, has, open });
         Ok(())
     }
 
     /// The names that the configuration may choose.
     pub(crate) fn names(&self) -> StoreNames {
         let names = |has: fn(Use) -> bool| -> Vec<String> {
-            self.0.iter().filter(|store| has(store.has)).map(|store| store.name.clone()).collect()
+            self.stores.iter().filter(|store| has(store.has)).map(|store| store.name.clone()).collect()
         };
         let mut snapshots = names(Use::of_snapshots);
         snapshots.push(NO_SNAPSHOTS.to_owned());
@@ -166,7 +191,7 @@ mod tests {
     use super::*;
 
     fn memory(registered: &mut Registered, name: &str, has: Use) -> Result<(), String> {
-        registered.add(name.to_owned(), has, Box::new(|_| Ok(Opened::default())))
+        registered.add(name.to_owned(), has, Open::Here(Box::new(|_| Ok(Opened::default()))))
     }
 
     #[test]

@@ -211,7 +211,7 @@ fn replica_validity(server: &Server, wanted: &Wanted) -> Option<Finding> {
     }
     let (factor, timeout, ping) = validity(&server.settings)?;
     let remedy =
-        "set cluster-replica-validity-factor 1, cluster-node-timeout 2000 and repl-ping-replica-period 2";
+        "set cluster-replica-validity-factor 1, cluster-node-timeout 2000 and repl-ping-replica-period 1";
     match electable(factor, timeout, ping) {
         None => found(
             Unsafe::ReplicaValidity,
