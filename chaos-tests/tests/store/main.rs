@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 mod connecting;
+mod makes;
 mod one_trip;
+mod queues;
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use abide_persistence::testkit;
 
 use connecting::{open, options};
 
-async fn keeps_every_promise(store: RedisStore) {
+pub(crate) async fn keeps_every_promise(store: RedisStore) {
     let journal: Arc<dyn Journal> = Arc::new(store.clone());
     testkit::journal::run_all(|| std::future::ready(journal.clone())).await;
     let snapshots: Arc<dyn SnapshotStore> = Arc::new(store.clone());
