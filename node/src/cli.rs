@@ -85,7 +85,7 @@ struct RunArgs {
     /// Directory for all data. The same as --set node.data_dir=…
     #[arg(short, long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// Write the ports that are really bound to this file, as JSON, once the node answers there.
+    /// Write the ports that are really bound to this file, as JSON, once the node serves there.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
 }
@@ -148,7 +148,7 @@ fn run(app: App, args: &RunArgs, mode: Mode) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         // Signals from here on find somebody who listens.
         let mut signals = Signals::listen()?;
-        let starting = Node::bind(app, &config).await?.ports_file(args.ports_file.clone());
+        let starting = Node::bind(app, &config).await?;
         let asked_to_stop = async {
             let signal = signals.next().await;
             tracing::info!(signal, "the node was asked to end before it served");
@@ -156,6 +156,9 @@ fn run(app: App, args: &RunArgs, mode: Mode) -> anyhow::Result<ExitCode> {
         let Some(node) = starting.serve_unless(asked_to_stop).await? else {
             return Ok(ExitCode::SUCCESS);
         };
+        if let Some(path) = &args.ports_file {
+            node.write_ports(path)?;
+        }
         if mode == Mode::Dev {
             welcome(&node, &config);
         }

@@ -147,17 +147,9 @@ pub struct Starting {
     config: Config,
     http: Bound,
     admin: Option<Bound>,
-    ports_file: Option<PathBuf>,
 }
 
 impl Starting {
-    /// Tells the bound ports in this file, once somebody answers there.
-    #[must_use]
-    pub fn ports_file(mut self, path: Option<PathBuf>) -> Self {
-        self.ports_file = path;
-        self
-    }
-
     /// Opens the stores and serves. A store that others keep may not be there yet: then `/readyz` tells why,
     /// and the node waits for it. If `stop` ends first, nothing is left running, and there is no node.
     ///
@@ -176,14 +168,7 @@ impl Starting {
         };
         readiness.object("shards", "the shards are being claimed");
         readiness.clear(stores::OPENING);
-        let node = Node::serve(begun, opened, readiness, &self.config, (http, admin));
-        if let Some(path) = &self.ports_file
-            && let Err(fault) = node.write_ports(path)
-        {
-            node.shutdown().await;
-            return Err(fault);
-        }
-        Ok(Some(node))
+        Ok(Some(Node::serve(begun, opened, readiness, &self.config, (http, admin))))
     }
 
     /// Opens the stores and takes them into use, with a lobby before them if that takes long. Nothing if
@@ -210,9 +195,6 @@ impl Starting {
             () = tokio::time::sleep(QUIET) => {}
         }
         let lobby = Lobby::open(&self.http, self.admin.as_ref(), readiness)?;
-        if let Some(path) = &self.ports_file {
-            write_ports(path, self.http(), self.admin())?;
-        }
         let begun = tokio::select! {
             begun = &mut opening => begun.map(Some),
             () = &mut stop => Ok(None),
@@ -283,7 +265,7 @@ impl Node {
             Some(address) => Some(listen("admin.listen", address).await?),
             None => None,
         };
-        Ok(Starting { registry: app.registry, stores: app.stores, config, http, admin, ports_file: None })
+        Ok(Starting { registry: app.registry, stores: app.stores, config, http, admin })
     }
 
     /// Serves what has begun.
@@ -402,19 +384,15 @@ impl Node {
     /// # Errors
     /// If the file cannot be written.
     pub fn write_ports(&self, path: &Path) -> Result<(), StartError> {
-        write_ports(path, self.http(), self.admin())
+        // In this order: there are scripts that take the first address they find.
+        let ports = match self.admin() {
+            Some(admin) => format!("{{\"http\":\"{}\",\"admin\":\"{admin}\"}}", self.http()),
+            None => format!("{{\"http\":\"{}\"}}", self.http()),
+        };
+        let partial = path.with_extension("partial");
+        let written = std::fs::write(&partial, ports).and_then(|()| std::fs::rename(&partial, path));
+        written.map_err(|cause| StartError::Ports { path: path.to_owned(), cause })
     }
-}
-
-fn write_ports(path: &Path, http: SocketAddr, admin: Option<SocketAddr>) -> Result<(), StartError> {
-    // In this order: there are scripts that take the first address they find.
-    let ports = match admin {
-        Some(admin) => format!("{{\"http\":\"{http}\",\"admin\":\"{admin}\"}}"),
-        None => format!("{{\"http\":\"{http}\"}}"),
-    };
-    let partial = path.with_extension("partial");
-    let written = std::fs::write(&partial, ports).and_then(|()| std::fs::rename(&partial, path));
-    written.map_err(|cause| StartError::Ports { path: path.to_owned(), cause })
 }
 
 /// What serves, before anybody can reach it.

@@ -176,19 +176,18 @@ fn what_is_in_force_is_printed_without_passwords() {
 #[test]
 fn a_node_that_waits_for_redis_ends_in_order() {
     let (data, port) = (tempfile::tempdir().expect("a directory"), free_port());
-    let ports = data.path().join("ports");
+    let listen = format!("127.0.0.1:{}", free_port());
     let urls = format!("journal.redis.urls=redis://127.0.0.1:{port}");
     let data_dir = data.path().join("data").display().to_string();
     let node = Command::new(env!("CARGO_BIN_EXE_abide"))
-        .args(["serve", "--set", "journal.store=redis", "--set", &urls, "--listen", "127.0.0.1:0"])
-        .args(["--data-dir", &data_dir, "--ports-file"])
-        .arg(&ports)
+        .args(["serve", "--set", "journal.store=redis", "--set", &urls, "--listen", &listen])
+        .args(["--set", "admin.listen=none", "--data-dir", &data_dir])
         .stderr(Stdio::null())
         .spawn()
         .expect("the program runs");
     let mut node = Process(node);
-    // Its signals are heard before its ports are told.
-    while !ports.exists() {
+    // Its signals are heard before it listens.
+    while TcpStream::connect(&listen).is_err() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let kill = Command::new("kill").args(["-TERM", &node.0.id().to_string()]).status().expect("kill runs");

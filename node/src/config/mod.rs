@@ -44,4 +44,4 @@ pub use redis::{AllowUnsafe, Names, Urls};
 pub(crate) use rules::name as is_name;
 pub(crate) use settle::ProgramDefaults;
 pub use source::Source;
-pub use tree::{Config, HealthFailure, LogFormat, LogLevel, RedisConfig, StashOverflow};
+pub use tree::{BreakerConfig, Config, HealthFailure, LogFormat, LogLevel, RedisConfig, StashOverflow};

@@ -262,7 +262,7 @@ tree! {
         /// Larger ones hold up others of their server for longer. Redis itself takes 512MiB.
         max_value: ByteSize = "16MiB", range("1KiB", "512MiB");
 
-        /// Name of its health check, journal.<name> or snapshot.<name>; "none": journal.redis, snapshot.redis.
+        /// Stands for "redis" in the names of its health checks, journal.redis and snapshot.redis.
         health_name: Option<String> = "none", any;
 
         /// Tags of its health check, by which /healthz?tag=… chooses.

@@ -8,7 +8,7 @@ use abide_persistence::runtime::redis::options::RedisOptions;
 use super::health::StoreHealth;
 use super::registered::{Attempt, Opened, Use};
 use super::waiting::Failed;
-use crate::config::{Config, HealthFailure, RedisConfig};
+use crate::config::{BreakerConfig, Config, HealthFailure, RedisConfig};
 
 /// What the configuration says. Snapshots have a store of their own if anything of it differs.
 pub(super) fn open(config: &Config, has: Use) -> Attempt {
@@ -24,12 +24,26 @@ pub(super) fn open(config: &Config, has: Use) -> Attempt {
             opened.journal = open_store(journal_redis.options(&breaker)?).await?.journal;
         }
         if has.of_snapshots() {
-            let store = open_store(snapshot_redis.options(&breaker)?).await?;
-            opened.snapshots = store.snapshots;
-            opened.also = store.journal;
+            match open_snapshots(&snapshot_redis, &breaker).await {
+                Ok(store) => {
+                    opened.snapshots = store.snapshots;
+                    opened.also = store.journal;
+                }
+                Err(failed) => {
+                    // The next attempt begins anew, so this one leaves nothing behind.
+                    if let Some(journal) = &opened.journal {
+                        journal.close().await;
+                    }
+                    return Err(failed);
+                }
+            }
         }
         Ok(opened)
     })
+}
+
+async fn open_snapshots(redis: &RedisConfig, breaker: &BreakerConfig) -> Result<Opened, Failed> {
+    open_store(redis.options(breaker)?).await
 }
 
 /// One that the program sets up, for events and snapshots.
