@@ -54,6 +54,7 @@ pub(crate) fn admin_router(gateway: Arc<Gateway>) -> Router {
         .route(Route::Release.template(), post(release))
         .route(Route::ParkedShards.template(), get(shards::parked))
         .route(Route::AcceptLoss.template(), post(shards::accept_loss))
+        .route(Route::ReleaseShard.template(), post(shards::release))
         .route(Route::Livez.template(), get(operations::livez))
         .route(Route::Readyz.template(), get(operations::readyz))
         .route(Route::Healthz.template(), get(operations::healthz))
@@ -80,8 +81,8 @@ async fn release(State(admin): State<Admin>, request: Request) -> Response {
 async fn unknown_path(State(admin): State<Admin>, request: Request) -> Response {
     let work = async {
         let words = "nothing is at this path of the admin listener; it has /v1/entities/parked, \
-                     /v1/entities/{type}/{id}/release, /v1/shards/parked and \
-                     /v1/shards/{shard}/accept-loss, and entities are at the listener for clients";
+                     /v1/entities/{type}/{id}/release, /v1/shards/parked, \
+                     /v1/shards/{shard}/release and /v1/shards/{shard}/accept-loss, and entities are at the listener for clients";
         Problem::new(ProblemKind::UnknownPath, words).into_response()
     };
     admin.gateway.observed(Route::Unmatched, request.method(), work).await

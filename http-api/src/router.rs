@@ -90,6 +90,11 @@ fn handlers(route: Route) -> Option<MethodRouter<Arc<Gateway>>> {
         Route::Readyz => Some(get(operations::readyz)),
         Route::Healthz => Some(get(operations::healthz)),
         Route::Metrics => Some(get(operations::metrics)),
-        Route::Parked | Route::Release | Route::ParkedShards | Route::AcceptLoss | Route::Unmatched => None,
+        Route::Parked
+        | Route::Release
+        | Route::ParkedShards
+        | Route::AcceptLoss
+        | Route::ReleaseShard
+        | Route::Unmatched => None,
     }
 }

@@ -49,9 +49,10 @@ pub(crate) fn release(path: &str) -> Option<Result<Parts<'_>, Malformed>> {
     entity(path.strip_suffix("/release")?)
 }
 
-/// The shard in `/v1/shards/{shard}/accept-loss`, as it is written.
-pub(crate) fn accept_loss(path: &str) -> Option<&str> {
-    path.strip_prefix("/v1/shards/")?.strip_suffix("/accept-loss")
+/// The shard in `/v1/shards/{shard}/accept-loss` or `/v1/shards/{shard}/release`, as it is written.
+pub(crate) fn shard(path: &str) -> Option<&str> {
+    let (shard, _order) = path.strip_prefix("/v1/shards/")?.split_once('/')?;
+    Some(shard)
 }
 
 /// The decoded type in `/v1/entities/{type}`.

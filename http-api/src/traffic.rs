@@ -29,6 +29,8 @@ pub(crate) enum Route {
     ParkedShards,
     /// On the listener for operators.
     AcceptLoss,
+    /// On the listener for operators.
+    ReleaseShard,
     /// Whatever has no route.
     Unmatched,
 }
@@ -37,7 +39,7 @@ impl Route {
     const COUNT: usize = Self::Unmatched as usize + 1;
 
     /// Those that the clients' router has.
-    pub(crate) const ROUTED: [Self; Self::COUNT - 5] = [
+    pub(crate) const ROUTED: [Self; Self::COUNT - 6] = [
         Self::Entity,
         Self::Events,
         Self::Ids,
@@ -64,6 +66,7 @@ impl Route {
             Self::Release => "/v1/entities/{type}/{id}/release",
             Self::ParkedShards => "/v1/shards/parked",
             Self::AcceptLoss => "/v1/shards/{shard}/accept-loss",
+            Self::ReleaseShard => "/v1/shards/{shard}/release",
             Self::Unmatched => "unmatched",
         }
     }

@@ -11,7 +11,7 @@ use abide_persistence::envelope::StoredEvent;
 use abide_persistence::{EntityId, EntityType, PersistenceId, ShardCount};
 use bytes::Bytes;
 use common::client::{Client, Response, request};
-use common::journal::Mode;
+use common::journal::{Mode, SECRET};
 use common::{JSON, Node, SHARDS, Setup, counter};
 use serde_json::json;
 
@@ -123,7 +123,11 @@ async fn a_shard_that_has_lost_events_is_shown_and_goes_on_once_the_loss_is_acce
     assert_eq!((none.status, none.json()), (200, json!({ "shards": [], "more": false })));
     let shard = lose(&node, "a").await;
     let parked = ask(admin, "GET", "/v1/shards/parked").await.json();
-    let lost = json!([{ "shard": shard, "journal": "default", "acknowledged": "1:1.1.0", "held": null }]);
+    let lost = json!([{
+        "shard": shard, "journal": "default", "problem": "events-lost",
+        "reason": "the journal had acknowledged 1:1.1.0, and holds nothing",
+        "acknowledged": "1:1.1.0", "held": null,
+    }]);
     assert_eq!(parked, json!({ "shards": lost, "more": false }));
     let accept = format!("/v1/shards/{shard}/accept-loss");
     ask(admin, "GET", &accept).await.is_problem(405, "method-not-allowed", "none");
@@ -136,6 +140,30 @@ async fn a_shard_that_has_lost_events_is_shown_and_goes_on_once_the_loss_is_acce
         "nothing is lost any more"
     );
     assert_eq!(ask(admin, "GET", "/v1/shards/parked").await.json(), none.json());
+}
+
+#[tokio::test]
+async fn a_shard_whose_journal_holds_what_it_did_not_write_is_shown_and_goes_on_once_it_is_released() {
+    let node = Node::start().await;
+    let admin = node.admin().await;
+    node.journal(Mode::WriteDamaged);
+    node.post(&counter("a"), INCREMENT).await.is_problem(503, "journal-damaged", "unknown");
+    let shard = id("a").hash().shard(ShardCount::new(SHARDS.get()).expect("in range")).0;
+    let parked = ask(admin, "GET", "/v1/shards/parked").await.json();
+    let shown =
+        json!([{ "shard": shard, "journal": "default", "problem": "journal-damaged", "reason": SECRET }]);
+    assert_eq!(parked, json!({ "shards": shown, "more": false }));
+    let order = async |verb: &str| ask(admin, "POST", &format!("/v1/shards/{shard}/{verb}")).await;
+    assert_eq!(order("accept-loss").await.json(), json!({ "accepted": [] }), "nothing is lost");
+
+    let released = order("release").await;
+    assert_eq!((released.status, released.json()), (200, json!({ "released": shown })));
+    node.post(&counter("a"), INCREMENT).await.is_problem(503, "journal-damaged", "unknown");
+    node.journal(Mode::Fine);
+    node.post(&counter("a"), INCREMENT).await.is_problem(503, "journal-damaged", "none");
+    assert_eq!(order("release").await.json(), json!({ "released": shown }));
+    assert_eq!(node.post(&counter("a"), INCREMENT).await.json(), json!({ "value": 1 }));
+    assert_eq!(order("release").await.json(), json!({ "released": [] }), "it is parked no more");
 }
 
 #[tokio::test]
@@ -164,9 +192,12 @@ async fn a_list_of_parked_shards_has_a_limit_and_only_shards_that_there_are_can_
     let accepted = ask(admin, "POST", &format!("/v1/shards/{free}/accept-loss")).await;
     assert_eq!(accepted.json(), json!({ "accepted": [] }));
     for bad in ["16", "-1", "x", "%30", "99999999999999999999", "4294967296"] {
-        let path = format!("/v1/shards/{bad}/accept-loss");
-        let problem = ask(admin, "POST", &path).await.is_problem(404, "unknown-path", "none");
-        assert!(problem["detail"].as_str().is_some_and(|words| words.contains("0 to 15")), "{problem}");
+        for verb in ["accept-loss", "release"] {
+            let path = format!("/v1/shards/{bad}/{verb}");
+            let problem = ask(admin, "POST", &path).await.is_problem(404, "unknown-path", "none");
+            let detail = problem["detail"].as_str().expect("words");
+            assert!(detail.contains("0 to 15") && detail.contains(verb), "{problem}");
+        }
     }
     let query = format!("/v1/shards/{free}/accept-loss?yes=1");
     ask(admin, "POST", &query).await.is_problem(400, "bad-parameter", "none");

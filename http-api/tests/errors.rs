@@ -394,6 +394,18 @@ async fn a_journal_that_has_lost_events_is_503_until_an_operator_accepts_it() {
 }
 
 #[tokio::test]
+async fn a_journal_that_holds_what_it_did_not_write_is_503_until_an_operator_releases_the_shard() {
+    let node = Node::start().await;
+    node.journal(Mode::WriteDamaged);
+    let response = node.post(&counter("a"), INCREMENT).await;
+    response.is_problem(503, "journal-damaged", "unknown");
+    assert_eq!(response.header("retry-after"), Some("30"));
+    assert!(!response.body.contains(SECRET));
+    node.journal(Mode::Fine);
+    node.get(&counter("a")).await.is_problem(503, "journal-damaged", "none");
+}
+
+#[tokio::test]
 async fn a_parked_entity_is_503_and_others_live_on() {
     let node = Node::start().await;
     node.journal(Mode::ReadDamaged);

@@ -488,8 +488,8 @@ fn shards_check(region: &Region) -> Check {
         async move {
             if status.shards_parked > 0 {
                 return Err(format!(
-                    "a journal has lost events of {} shards, which wait for an operator: see /v1/shards/parked of \
-                     the admin listener",
+                    "{} shards wait for an operator, because a journal has lost events of them or holds what it did \
+                     not write: see /v1/shards/parked of the admin listener",
                     status.shards_parked
                 ));
             }

@@ -19,7 +19,7 @@ pub mod engine;
 pub mod runtime;
 
 pub use engine::registry::{EntityOptions, RegistrationError, Registry, TypeIndex, TypeSchemas};
-pub use engine::shard::Loss;
+pub use engine::shard::{Loss, ParkedFor};
 pub use runtime::ask::{Ask, AskError};
 pub use runtime::reference::EntityRef;
 pub use runtime::region::{Address, ParkedEntity, ParkedShard, Region, RegionConfig, RegionStatus, Stopped};

@@ -1,7 +1,9 @@
-//! Shards of which a journal has lost events: shown, and let go on with what is left.
+//! Parked shards, of which a journal has lost events or holds what it did not write: shown, and let go on.
+
+use std::time::Duration;
 
 use abide_persistence::ShardId;
-use abide_sharding::ParkedShard;
+use abide_sharding::{ParkedFor, ParkedShard};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -9,31 +11,48 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::{Admin, DEFAULT_LIMIT, MAX_LIMIT, answered, in_time};
+use super::{Admin, DEFAULT_LIMIT, MAX_LIMIT, answered, in_time, shortened};
 use crate::gateway::Gateway;
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{self, Query};
 use crate::traffic::Route;
 use crate::{headers, operations, target};
 
-/// `GET /v1/shards/parked`: of which shards of this node which journal has lost events.
+/// `GET /v1/shards/parked`: which shards of this node are parked at which journal, and why.
 pub(super) async fn parked(State(admin): State<Admin>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let work = answered(&admin, &head, body, show_parked(&admin.gateway, &head));
     admin.gateway.observed(Route::ParkedShards, &head.method, work).await
 }
 
-/// `POST /v1/shards/{shard}/accept-loss`: a parked shard goes on with what is left.
+/// `POST /v1/shards/{shard}/accept-loss`: a shard that is parked for a loss goes on with what is left.
 pub(super) async fn accept_loss(State(admin): State<Admin>, request: Request) -> Response {
     let (head, body): (Parts, Body) = request.into_parts();
-    let work = answered(&admin, &head, body, let_go(&admin.gateway, &head));
+    let work = answered(&admin, &head, body, go_on_without(&admin.gateway, &head));
     admin.gateway.observed(Route::AcceptLoss, &head.method, work).await
+}
+
+/// `POST /v1/shards/{shard}/release`: a parked shard tries again.
+pub(super) async fn release(State(admin): State<Admin>, request: Request) -> Response {
+    let (head, body): (Parts, Body) = request.into_parts();
+    let work = answered(&admin, &head, body, let_go(&admin.gateway, &head));
+    admin.gateway.observed(Route::ReleaseShard, &head.method, work).await
 }
 
 #[derive(Serialize)]
 struct Shown {
     shard: u32,
     journal: String,
+    /// What its requests are answered with.
+    problem: &'static str,
+    reason: String,
+    #[serde(flatten)]
+    fence: Option<Fence>,
+}
+
+/// What was lost.
+#[derive(Serialize)]
+struct Fence {
     /// The fence that the journal had acknowledged.
     acknowledged: String,
     /// The one that it holds.
@@ -41,13 +60,17 @@ struct Shown {
 }
 
 impl From<ParkedShard> for Shown {
-    fn from(parked: ParkedShard) -> Self {
-        Self {
-            shard: parked.shard.0,
-            journal: parked.journal,
-            acknowledged: parked.loss.known.to_string(),
-            held: parked.loss.held.map(|held| held.to_string()),
-        }
+    fn from(ParkedShard { shard, journal, cause }: ParkedShard) -> Self {
+        let problem = match cause {
+            ParkedFor::Loss(_) => ProblemKind::EventsLost,
+            ParkedFor::Damage(_) => ProblemKind::JournalDamaged,
+        };
+        let fence = cause.loss().map(|loss| Fence {
+            acknowledged: loss.known.to_string(),
+            held: loss.held.map(|held| held.to_string()),
+        });
+        let reason = shortened(cause.to_string());
+        Self { shard: shard.0, journal, problem: problem.slug(), reason, fence }
     }
 }
 
@@ -69,26 +92,39 @@ async fn show_parked(gateway: &Gateway, head: &Parts) -> Result<Response, Proble
     Ok(operations::json(StatusCode::OK, &Parked { shards, more }))
 }
 
-async fn let_go(gateway: &Gateway, head: &Parts) -> Result<Response, Problem> {
+async fn go_on_without(gateway: &Gateway, head: &Parts) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct Accepted {
         accepted: Vec<Shown>,
     }
-    let shards = gateway.region.shards().get();
-    let unknown = || {
-        let words = format!(
-            "a loss is accepted at /v1/shards/{{shard}}/accept-loss, with a shard from 0 to {}",
-            shards - 1
-        );
-        Problem::new(ProblemKind::UnknownPath, words)
-    };
-    let named = target::accept_loss(head.uri.path()).and_then(query::whole);
-    let shard = named.filter(|shard| *shard < u64::from(shards)).ok_or_else(unknown)?;
-    Query::read(head.uri.query(), &[])?;
-    headers::refuse_condition(&head.headers)?;
-    let limit = headers::timeout(&head.headers, &gateway.config)?;
+    let (shard, limit) = named(gateway, head, Route::AcceptLoss)?;
     // The order is given with the first poll, whether or not somebody waits for what it comes to.
-    let accepted = in_time(limit, gateway.region.accept_loss(ShardId(shard as u32))).await?;
+    let accepted = in_time(limit, gateway.region.accept_loss(shard)).await?;
     let accepted = accepted.into_iter().map(Shown::from).collect();
     Ok(operations::json(StatusCode::OK, &Accepted { accepted }))
+}
+
+async fn let_go(gateway: &Gateway, head: &Parts) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Released {
+        released: Vec<Shown>,
+    }
+    let (shard, limit) = named(gateway, head, Route::ReleaseShard)?;
+    let released = in_time(limit, gateway.region.release_shard(shard)).await?;
+    let released = released.into_iter().map(Shown::from).collect();
+    Ok(operations::json(StatusCode::OK, &Released { released }))
+}
+
+/// The shard that an order is about, and how long there is for it.
+fn named(gateway: &Gateway, head: &Parts, order: Route) -> Result<(ShardId, Duration), Problem> {
+    let shards = gateway.region.shards().get();
+    let named =
+        target::shard(head.uri.path()).and_then(query::whole).and_then(|named| u32::try_from(named).ok());
+    let shard = named.filter(|shard| *shard < shards).ok_or_else(|| {
+        let words = format!("shards are numbered from 0 to {} in {}", shards - 1, order.template());
+        Problem::new(ProblemKind::UnknownPath, words)
+    })?;
+    Query::read(head.uri.query(), &[])?;
+    headers::refuse_condition(&head.headers)?;
+    Ok((ShardId(shard), headers::timeout(&head.headers, &gateway.config)?))
 }

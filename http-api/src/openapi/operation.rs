@@ -53,7 +53,12 @@ pub(super) fn operations(route: Route, entity_type: Option<&str>) -> Value {
                 &[BadTarget, UnknownPath, GatewayPanicked],
             ),
         } }),
-        Route::Parked | Route::Release | Route::ParkedShards | Route::AcceptLoss | Route::Unmatched => {
+        Route::Parked
+        | Route::Release
+        | Route::ParkedShards
+        | Route::AcceptLoss
+        | Route::ReleaseShard
+        | Route::Unmatched => {
             json!({})
         }
     }
@@ -110,6 +115,7 @@ fn command(name: &str) -> Value {
         JournalFailed,
         JournalUnavailable,
         EventsLost,
+        JournalDamaged,
         ShardLost,
         NoOwner,
         ShuttingDown,
@@ -162,6 +168,7 @@ fn state(name: &str) -> Value {
         EntityParked,
         JournalFailed,
         EventsLost,
+        JournalDamaged,
         ShardLost,
         NoOwner,
         ShuttingDown,

@@ -66,6 +66,11 @@ pub(crate) fn problem_of(failure: Failure) -> Problem {
             let words = "the journal has lost events of the entity's shard, which waits for an operator";
             Problem::new(ProblemKind::EventsLost, words).retry_after(PARKED_PAUSE)
         }
+        Failure::JournalDamaged { .. } => {
+            let words =
+                "the journal holds what it did not write in the entity's shard, which waits for an operator";
+            Problem::new(ProblemKind::JournalDamaged, words).retry_after(PARKED_PAUSE)
+        }
         Failure::ShardLost { .. } => Problem::new(
             ProblemKind::ShardLost,
             "another owner took the entity's shard while the request was here",
@@ -148,6 +153,8 @@ mod tests {
             ),
             (Failure::EventsLost { outcome: Nothing }, 503, "events-lost", Nothing, Some("30")),
             (Failure::EventsLost { outcome: Unknown }, 503, "events-lost", Unknown, Some("30")),
+            (Failure::JournalDamaged { outcome: Nothing }, 503, "journal-damaged", Nothing, Some("30")),
+            (Failure::JournalDamaged { outcome: Unknown }, 503, "journal-damaged", Unknown, Some("30")),
             (Failure::ShardLost { outcome: Nothing }, 503, "shard-lost", Nothing, Some("1")),
             (Failure::ShardLost { outcome: Unknown }, 503, "shard-lost", Unknown, Some("1")),
             (Failure::NoOwner { reason: secret() }, 503, "no-owner", Nothing, Some("1")),

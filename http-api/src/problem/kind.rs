@@ -65,6 +65,8 @@ pub enum ProblemKind {
     JournalUnavailable,
     /// The journal has lost events of the entity's shard, which waits for an operator.
     EventsLost,
+    /// The journal holds what it did not write in the entity's shard, which waits for an operator.
+    JournalDamaged,
     /// The shard moved away while the request was there.
     ShardLost,
     /// The shard has no owner now.
@@ -84,7 +86,7 @@ impl ProblemKind {
     pub const URN_PREFIX: &str = "urn:abide:problem:";
 
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NotJson,
         Self::BadEntityId,
         Self::BadTarget,
@@ -114,6 +116,7 @@ impl ProblemKind {
         Self::JournalFailed,
         Self::JournalUnavailable,
         Self::EventsLost,
+        Self::JournalDamaged,
         Self::ShardLost,
         Self::NoOwner,
         Self::ShuttingDown,
@@ -191,6 +194,11 @@ impl ProblemKind {
             Self::EventsLost => {
                 (StatusCode::SERVICE_UNAVAILABLE, "events-lost", "The journal has lost events")
             }
+            Self::JournalDamaged => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "journal-damaged",
+                "The journal holds what it did not write",
+            ),
             Self::ShardLost => {
                 (StatusCode::SERVICE_UNAVAILABLE, "shard-lost", "The entity's shard moved away")
             }

@@ -21,6 +21,8 @@ pub enum Mode {
     WriteHangs,
     /// It has lost what it had acknowledged.
     WriteLost,
+    /// It holds what it did not write.
+    WriteDamaged,
     /// It refuses writes, and says for how long.
     Rests(Duration),
     ReadHangs,
@@ -102,6 +104,7 @@ impl Journal for TestJournal {
             }
             Mode::WriteHangs => return Box::pin(std::future::pending()),
             Mode::WriteLost => return done(Err(WriteError::Lost { held: None, sent_again: false })),
+            Mode::WriteDamaged => return done(Err(WriteError::Damaged(SECRET.to_owned()))),
             Mode::Rests(_) => return done(Err(WriteError::NotWritten(secret))),
             Mode::Fine | Mode::ReadHangs | Mode::ReadFails | Mode::ReadDamaged => {}
         }
@@ -132,6 +135,7 @@ impl Journal for TestJournal {
             | Mode::WriteFenced
             | Mode::WriteHangs
             | Mode::WriteLost
+            | Mode::WriteDamaged
             | Mode::Rests(_) => {}
         }
         let Some(Stream { deleted_to, events }) = state.1.get(&read.persistence_id) else {

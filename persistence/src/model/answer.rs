@@ -153,6 +153,13 @@ pub enum Failure {
         /// Whether events of this command may be stored.
         outcome: Outcome,
     },
+    /// The journal holds what it did not write, or not what it wrote, in the entity's shard. The shard waits
+    /// for an operator.
+    #[error("the journal is damaged in the entity's shard")]
+    JournalDamaged {
+        /// Whether events of this command may be stored.
+        outcome: Outcome,
+    },
     /// The shard was taken by another owner while the request was here.
     #[error("the shard has another owner now")]
     ShardLost {
@@ -198,6 +205,7 @@ impl Failure {
             | Self::AnswerNotEncodable { outcome, .. }
             | Self::JournalFailed { outcome, .. }
             | Self::EventsLost { outcome }
+            | Self::JournalDamaged { outcome }
             | Self::ShardLost { outcome } => *outcome = Outcome::Unknown,
             Self::ShuttingDown => return Self::Abandoned,
             // The others are said before the entity's code runs, or are unknown anyway.
@@ -234,6 +242,7 @@ impl Failure {
             | Self::AnswerNotEncodable { outcome, .. }
             | Self::JournalFailed { outcome, .. }
             | Self::EventsLost { outcome }
+            | Self::JournalDamaged { outcome }
             | Self::ShardLost { outcome } => *outcome,
             Self::TimedOut | Self::Abandoned => Outcome::Unknown,
         }

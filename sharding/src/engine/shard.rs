@@ -5,12 +5,12 @@
 //!   Unowned ───────────▶ Claiming ─────────▶ Held ── batch k in flight ── written ─┐
 //!      ▲                  ▲   │ fenced        │  ▲                                 │
 //!      │                  │   ▼               │  └─────────────────────────────────┘
-//!      └──── Unload ──── Lost ◀── fenced, ────┤
-//!                                 conflict    │ anything else but written
+//!      └──── Unload ──── Lost ◀── fenced ─────┤
+//!                                             │ anything else but written
 //!                         session + 1 ◀───────┘
 //! ```
 //!
-//! A shard of which the journal has lost events is parked (`loss.rs`); while the journal refuses writes, no
+//! A shard of which the journal has lost events, or holds what it did not write, is parked (`parking.rs`); while the journal refuses writes, no
 //! command is begun (`gate.rs`).
 //!
 //! Invariants: one batch in flight; a number is used for one batch only; entities read only under a
@@ -30,14 +30,14 @@ use abide_persistence::journal::{
 use abide_persistence::model::{Answer, Caller, Failure, Outcome};
 use abide_persistence::{EntityId, PersistenceId, PersistenceIdHash, ShardId};
 
-pub use loss::Loss;
+pub use parking::{Loss, ParkedFor};
 
 use self::batches::InFlight;
 use super::registry::TypeIndex;
 
 mod batches;
 mod gate;
-mod loss;
+mod parking;
 
 /// A request on its way to an entity of this shard.
 #[derive(Debug)]
@@ -113,8 +113,8 @@ pub enum Action {
     },
     /// The shard is lost to this node. It comes back only by a new assignment.
     Lost(Lost),
-    /// The journal has lost events of the shard. It waits for an operator.
-    Parked(Loss),
+    /// The journal is not as the shard has left it. It waits for an operator.
+    Parked(ParkedFor),
 }
 
 /// Why a shard was lost.
@@ -122,8 +122,6 @@ pub enum Action {
 pub enum Lost {
     /// A newer owner has claimed it.
     Fenced(String),
-    /// Journal and owner disagree on where a stream ends.
-    Conflict(String),
     /// Another cluster or process works on this journal. The node must stop.
     Usurped(Usurped),
 }
@@ -131,7 +129,7 @@ pub enum Lost {
 impl Lost {
     fn words(&self) -> String {
         match self {
-            Self::Fenced(words) | Self::Conflict(words) => words.clone(),
+            Self::Fenced(words) => words.clone(),
             Self::Usurped(usurped) => usurped.to_string(),
         }
     }
@@ -143,7 +141,7 @@ enum Hold {
     Claiming { claim: Claim, attempts: u32, retry_at: Option<Duration> },
     Held { claim: Claim, next_batch: u64 },
     Lost { reason: String },
-    Parked { loss: Loss },
+    Parked { cause: ParkedFor },
 }
 
 /// One shard of this node.
@@ -208,7 +206,7 @@ impl Shard {
         if self.last_claim.is_some_and(|last| last.epoch > epoch) {
             return;
         }
-        // Nothing has changed that would bring back what was lost.
+        // Nothing has changed that would mend the journal.
         if matches!(self.hold, Hold::Parked { .. }) && self.last_claim.is_some_and(|last| last.epoch == epoch)
         {
             return;
@@ -251,7 +249,7 @@ impl Shard {
         if let Hold::Claiming { attempts, .. } = self.hold { attempts } else { 0 }
     }
 
-    /// Whether it was taken from this node, or disagrees with the journal.
+    /// Whether it was taken from this node.
     pub fn is_lost(&self) -> bool {
         matches!(self.hold, Hold::Lost { .. })
     }
@@ -312,9 +310,7 @@ impl Shard {
                 let reason = reason.clone();
                 return refuse(turn, caller, Failure::NoOwner { reason });
             }
-            Hold::Parked { .. } => {
-                return refuse(turn, caller, Failure::EventsLost { outcome: Outcome::None });
-            }
+            Hold::Parked { cause } => return refuse(turn, caller, cause.failure(Outcome::None)),
         }
         if is_command {
             self.pass_gate();
@@ -353,10 +349,11 @@ impl Shard {
                 self.lose(turn, Lost::Fenced(words), Outcome::None, actions);
             }
             Err(ClaimError::Lost { held, least }) => {
-                self.park(turn, Loss { known: least, held }, Outcome::None, actions);
+                let loss = Loss { known: least, held };
+                self.park(turn, ParkedFor::Loss(loss), Outcome::None, actions);
             }
             Err(ClaimError::Damaged(what)) => {
-                self.lose(turn, Lost::Conflict(what), Outcome::None, actions);
+                self.park(turn, ParkedFor::Damage(what), Outcome::None, actions);
             }
             Err(ClaimError::Usurped(usurped)) => {
                 self.lose(turn, Lost::Usurped(usurped), Outcome::None, actions);

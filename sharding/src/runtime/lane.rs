@@ -33,7 +33,7 @@ use super::region::{Address, RegionConfig, Request, Stopped};
 use super::stores::Kinds;
 use super::watch::Watchers;
 use crate::engine::registry::TypeIndex;
-use crate::engine::shard::{Action, Delivery, Loss, Lost, Place, Shard};
+use crate::engine::shard::{Action, Delivery, Lost, ParkedFor, Place, Shard};
 
 /// What comes to a lane.
 pub(crate) enum Letter {
@@ -44,11 +44,23 @@ pub(crate) enum Letter {
     /// Somebody asks which entities are parked, up to so many.
     ShowParked { most: usize, to: oneshot::Sender<Vec<(TypeIndex, EntityId, String)>> },
     /// Somebody asks which shards are parked, at which of the journals, up to so many.
-    ShowParkedShards { most: usize, to: oneshot::Sender<Vec<(ShardId, usize, Loss)>> },
-    /// An operator goes on with what is left of a shard. Answered with what was lost, at which of the journals.
-    AcceptLoss { shard: ShardId, to: oneshot::Sender<Vec<(ShardId, usize, Loss)>> },
+    ShowParkedShards { most: usize, to: oneshot::Sender<Vec<ParkedAt>> },
+    /// An operator lets a parked shard go on. Answered with where and why it was parked.
+    Unpark { shard: ShardId, how: Unpark, to: oneshot::Sender<Vec<ParkedAt>> },
     /// Finish and end.
     Stop,
+}
+
+/// A parked shard, at which of the journals, and why.
+pub(crate) type ParkedAt = (ShardId, usize, ParkedFor);
+
+/// How an operator lets a parked shard go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unpark {
+    /// With what is left, where there was a loss.
+    AcceptLoss,
+    /// If the journal holds all that is known.
+    Release,
 }
 
 /// What a lane says about itself, for whoever looks.
@@ -306,8 +318,8 @@ impl Lane {
                 let parked = self.parked_shards(0..self.shards.len());
                 let _ = to.send(parked.take(most).collect());
             }
-            Letter::AcceptLoss { shard, to } => {
-                let _ = to.send(self.accept_loss(shard));
+            Letter::Unpark { shard, how, to } => {
+                let _ = to.send(self.unpark(shard, how));
             }
             Letter::Stop => self.stopping = true,
         }
@@ -332,29 +344,34 @@ impl Lane {
         self.shards.iter().flat_map(|shard| shard.parked(most)).take(most).collect()
     }
 
-    fn parked_shards(&self, places: Range<usize>) -> impl Iterator<Item = (ShardId, usize, Loss)> {
+    fn parked_shards(&self, places: Range<usize>) -> impl Iterator<Item = ParkedAt> {
         let journals = self.cx.kinds.journals.len();
         let of = move |at: usize| {
             let shard = &self.shards[at];
-            shard.loss().map(|loss| (shard.id(), at % journals, loss))
+            shard.parked_for().map(|cause| (shard.id(), at % journals, cause.clone()))
         };
         places.filter_map(of)
     }
 
-    fn accept_loss(&mut self, shard: ShardId) -> Vec<(ShardId, usize, Loss)> {
-        let first = self.place(shard, 0);
-        let places = first..first + self.cx.kinds.journals.len();
-        let accepted: Vec<_> = self.parked_shards(places.clone()).collect();
-        for (_, journal, loss) in &accepted {
-            let journal = &self.cx.kinds.journal_names[*journal];
-            tracing::warn!(%shard, journal, %loss, "an operator has accepted the loss of events");
-        }
-        for at in places {
-            self.shards[at].accept_loss(&mut self.actions);
+    /// Lets a shard go on at every journal where it is parked and may go on in this way.
+    fn unpark(&mut self, shard: ShardId, how: Unpark) -> Vec<ParkedAt> {
+        let journals = self.cx.kinds.journals.len();
+        let mut unparked = Vec::new();
+        for journal in 0..journals {
+            let at = self.place(shard, journal);
+            let cause = match how {
+                Unpark::AcceptLoss => self.shards[at].accept_loss(&mut self.actions).map(ParkedFor::Loss),
+                Unpark::Release => self.shards[at].release(&mut self.actions),
+            };
             self.act(at);
+            if let Some(cause) = cause {
+                let name = &self.cx.kinds.journal_names[journal];
+                tracing::warn!(%shard, journal = name, %cause, ?how, "an operator lets a parked shard go on");
+                unparked.push((shard, journal, cause));
+            }
         }
         self.count_shards = true;
-        accepted
+        unparked
     }
 
     fn stored(&mut self, StoreDone { shard: at, claim, result }: StoreDone) {
@@ -498,7 +515,7 @@ impl Lane {
             stats.shards_held.store(held, Ordering::Relaxed);
             stats.shards_assigned.store(assigned, Ordering::Relaxed);
             stats.shards_lost.store(lost, Ordering::Relaxed);
-            let parked = shards().filter(|shard| shard.iter().any(|at| at.loss().is_some())).count();
+            let parked = shards().filter(|shard| shard.iter().any(|at| at.parked_for().is_some())).count();
             stats.shards_parked.store(parked, Ordering::Relaxed);
         }
         stats.entities.store(self.entities, Ordering::Relaxed);
@@ -581,14 +598,20 @@ impl Lane {
                     }));
                 }
                 Action::Wake { at: due, place } => self.wakes.push(Reverse((due, at, place))),
-                Action::Parked(loss) => {
+                Action::Parked(cause) => {
                     let (shard, journals) = (self.shards[at].id(), &self.cx.kinds.journal_names);
                     let journal = &journals[at % journals.len()];
                     metrics::counter!("abide_shards_parked_total").increment(1);
-                    tracing::error!(
-                        %shard, journal, %loss,
-                        "the journal has lost events; the shard is parked until an operator accepts the loss"
-                    );
+                    let words = match &cause {
+                        ParkedFor::Loss(_) => {
+                            "the journal has lost events; the shard is parked until an operator accepts the loss"
+                        }
+                        ParkedFor::Damage(_) => {
+                            "the journal holds what it did not write; the shard is parked until an operator \
+                             releases it"
+                        }
+                    };
+                    tracing::error!(%shard, journal, %cause, "{words}");
                     self.count_shards = true;
                     self.entities = self.shards.iter().map(Shard::entities).sum();
                 }

@@ -18,13 +18,13 @@ use super::ask::Ask;
 use super::clock::Clock;
 use super::door::Door;
 use super::inbox::NotTaken;
-use super::lane::{Lane, LaneContext, LaneStats, Letter};
+use super::lane::{Lane, LaneContext, LaneStats, Letter, ParkedAt, Unpark};
 use super::reference::EntityRef;
 use super::stores::{Kinds, Stores, UnknownStore};
 use super::watch::Watchers;
 use super::watchdog::Watchdog;
 use crate::engine::registry::{Registry, TypeIndex};
-use crate::engine::shard::Loss;
+use crate::engine::shard::ParkedFor;
 
 /// How a region works.
 #[derive(Clone, Copy, Debug)]
@@ -123,9 +123,9 @@ pub struct RegionStatus {
     pub shards_assigned: usize,
     /// Those that it has claimed and serves.
     pub shards_held: usize,
-    /// Those that were taken from it by a newer owner, or that disagree with the journal.
+    /// Those that were taken from it by a newer owner.
     pub shards_lost: usize,
-    /// Those of which the journal has lost events; they wait for an operator.
+    /// Those that are parked: they wait for an operator.
     pub shards_parked: usize,
     /// Entities in memory.
     pub entities: usize,
@@ -148,15 +148,15 @@ pub struct ParkedEntity {
     pub reason: String,
 }
 
-/// A shard of which a journal has lost events.
+/// A shard of which a journal has lost events, or holds what it did not write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedShard {
     /// The shard.
     pub shard: ShardId,
     /// Name of the journal.
     pub journal: String,
-    /// What it has lost.
-    pub loss: Loss,
+    /// Why, for an operator.
+    pub cause: ParkedFor,
 }
 
 /// Brings requests to entities. Cheap to clone.
@@ -380,7 +380,8 @@ impl Region {
         Ok(parked)
     }
 
-    /// The shards of this node that are parked, because a journal has lost events of them, up to `most`.
+    /// The shards of this node that are parked, up to `most`: a journal has lost events of them, or holds what
+    /// it did not write.
     ///
     /// # Errors
     /// As of [`parked`](Self::parked).
@@ -398,7 +399,7 @@ impl Region {
     }
 
     /// Goes on with what is left of a parked shard, at every journal that has lost events of it: it is claimed
-    /// as if nothing were known of it. Hands back what was lost; nothing, if the shard is not parked.
+    /// as if nothing were known of it. Hands back what was lost; nothing, if the shard is not parked for a loss.
     ///
     /// # Errors
     /// As of [`parked`](Self::parked).
@@ -406,14 +407,31 @@ impl Region {
     /// # Panics
     /// If there is no such shard.
     pub async fn accept_loss(&self, shard: ShardId) -> Result<Vec<ParkedShard>, Failure> {
-        assert!(shard.0 < self.0.config.shards.get(), "there is no shard {shard}");
-        let (door, _) = &self.0.lanes[self.lane(shard)];
-        let accepted = ask_lane(door, |to| Letter::AcceptLoss { shard, to }).await?;
-        Ok(accepted.into_iter().map(|found| self.parked_shard(found)).collect())
+        self.unpark(shard, Unpark::AcceptLoss).await
     }
 
-    fn parked_shard(&self, (shard, journal, loss): (ShardId, usize, Loss)) -> ParkedShard {
-        ParkedShard { shard, journal: self.0.kinds.journal_names[journal].clone(), loss }
+    /// Lets a parked shard try again, at every journal where it is parked: it is claimed with all that is known
+    /// of it. If the claim finds the same, it is parked again. Hands back why it was parked; nothing, if it
+    /// was not.
+    ///
+    /// # Errors
+    /// As of [`parked`](Self::parked).
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub async fn release_shard(&self, shard: ShardId) -> Result<Vec<ParkedShard>, Failure> {
+        self.unpark(shard, Unpark::Release).await
+    }
+
+    async fn unpark(&self, shard: ShardId, how: Unpark) -> Result<Vec<ParkedShard>, Failure> {
+        assert!(shard.0 < self.0.config.shards.get(), "there is no shard {shard}");
+        let (door, _) = &self.0.lanes[self.lane(shard)];
+        let unparked = ask_lane(door, |to| Letter::Unpark { shard, how, to }).await?;
+        Ok(unparked.into_iter().map(|found| self.parked_shard(found)).collect())
+    }
+
+    fn parked_shard(&self, (shard, journal, cause): ParkedAt) -> ParkedShard {
+        ParkedShard { shard, journal: self.0.kinds.journal_names[journal].clone(), cause }
     }
 
     /// Ends when the region cannot go on by itself.

@@ -8,7 +8,7 @@ use abide_persistence::engine::Message;
 use abide_persistence::journal::{Claim, Epoch, Known};
 use abide_persistence::model::{Failure, Format, Outcome};
 use abide_persistence::runtime::MemoryJournal;
-use abide_sharding::{EntityOptions, Loss, Region, RegionConfig, Stores};
+use abide_sharding::{EntityOptions, Loss, ParkedFor, Region, RegionConfig, Stores};
 
 use crate::stage::*;
 
@@ -60,7 +60,7 @@ async fn an_owner_that_finds_less_than_was_acknowledged_parks_the_shard_and_goes
     assert_eq!((held.unwrap().claim, held.unwrap().batch), (known(1).claim, 1));
     assert_eq!(parked.len(), 1);
     assert_eq!((parked[0].shard, parked[0].journal.as_str()), (shard, "default"));
-    assert_eq!(parked[0].loss, Loss { known: known(2), held });
+    assert_eq!(parked[0].cause, ParkedFor::Loss(Loss { known: known(2), held }));
     assert_eq!(region.parked_shards(0).await.unwrap(), []);
 
     assert_eq!(region.accept_loss(shard).await.unwrap(), parked);
@@ -81,7 +81,7 @@ async fn a_recovery_from_an_emptied_journal_does_not_begin_anew() {
     assert_eq!(clerk(&region, "cold").fail(Clerk::show()).await, LOST);
     shards_parked(&region, 1).await;
     let parked = region.parked_shards(10).await.unwrap();
-    assert_eq!(parked[0].loss, Loss { known: known(1), held: None });
+    assert_eq!(parked[0].cause, ParkedFor::Loss(Loss { known: known(1), held: None }));
     region.assign(one_shard().shards.all(), Epoch::new(1, 2));
     shards_parked(&region, 1).await;
     assert_eq!(clerk(&region, "x").fail(Clerk::show()).await, LOST, "a new assignment finds the same");

@@ -2,8 +2,8 @@
 //!
 //! Written: its entities go on. Rejected: the entities that are named fail, what the others wrote is numbered
 //! anew. Not written, or unknown: every unfinished write fails. After these three the shard is claimed again,
-//! which settles every copy that may still be on its way. Fenced, or in conflict: the shard is lost. Less is
-//! there than was acknowledged: it is parked.
+//! which settles every copy that may still be on its way. Fenced: the shard is lost. Less is there than was
+//! acknowledged, or something else than was written: it is parked.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use abide_persistence::envelope::StoredEvent;
 use abide_persistence::journal::{Batch, Claim, EventToken, Known, Write, WriteError};
 use abide_persistence::model::Outcome;
 
-use super::loss::Loss;
+use super::parking::{Loss, ParkedFor};
 use super::{Action, Hold, Lost, Place, Shard};
 
 #[derive(Debug)]
@@ -59,10 +59,15 @@ impl Shard {
             }
             WriteError::Lost { held, .. } => {
                 let known = Known { claim, batch: number - 1 };
-                self.park(turn, Loss { known, held }, outcome, actions);
+                self.park(turn, ParkedFor::Loss(Loss { known, held }), outcome, actions);
             }
-            WriteError::Conflict { .. } | WriteError::Damaged(_) => {
-                self.lose(turn, Lost::Conflict(error.to_string()), outcome, actions);
+            WriteError::Damaged(words) => {
+                self.park(turn, ParkedFor::Damage(words), outcome, actions);
+            }
+            // No owner writes behind the back of another, so it is the stream that was changed. Whoever claimed
+            // again would take what is there for all that was stored.
+            WriteError::Conflict { .. } => {
+                self.park(turn, ParkedFor::Damage(error.to_string()), outcome, actions);
             }
             WriteError::Rejected { writes, reason } => {
                 self.begin_claim(claim.again(), actions);

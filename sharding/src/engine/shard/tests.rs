@@ -14,7 +14,7 @@ use super::*;
 use crate::engine::registry::{NewStore, Registry};
 
 mod gate;
-mod loss;
+mod parking;
 mod rejected;
 
 #[derive(Serialize, Deserialize)]
@@ -423,18 +423,6 @@ fn a_fenced_batch_that_was_sent_twice_may_be_stored() {
     let batch = stage.batch();
     stage.written(&batch, Err(WriteError::Fenced { held: NEWER, sent_again: true }));
     assert_eq!(stage.heard(), ["Unknown: the shard has another owner now"]);
-}
-
-#[test]
-fn a_conflict_unloads_the_shard() {
-    let mut stage = Stage::held(&["a"]);
-    stage.ask("a", 1);
-    let batch = stage.batch();
-    let persistence_id = batch.writes[0].persistence_id().clone();
-    let conflict = WriteError::Conflict { persistence_id, first: SequenceNr(1), found: SequenceNr(9) };
-    stage.written(&batch, Err(conflict));
-    assert_eq!(stage.heard(), ["None: the shard has another owner now"]);
-    assert!(matches!(stage.flush()[..], [Action::Lost(Lost::Conflict(_))]));
 }
 
 #[test]
