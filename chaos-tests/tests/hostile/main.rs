@@ -12,5 +12,4 @@ mod doubt;
 mod hung;
 mod names;
 mod rights;
-mod sentinels;
 mod streams;

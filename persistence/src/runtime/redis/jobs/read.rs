@@ -23,6 +23,8 @@ type Page = Result<EventPage, ReadError>;
 const FIRST_PIECE: u64 = 128;
 /// Events of any piece: a longer answer would keep the server from others.
 const LARGEST_PIECE: u64 = 1000;
+/// How often a read that decides nothing starts over because it met a deletion; more often is damage.
+const FRESH_STARTS: u32 = 5;
 
 /// No stream comes near it; Redis takes no larger index.
 const LAST_NUMBER: u64 = 1 << 53;
@@ -36,6 +38,10 @@ pub(in crate::runtime::redis) struct ReadJob {
     record: Bytes,
     events: Vec<Bytes>,
     bytes: usize,
+    /// Most events of a piece.
+    largest: u64,
+    /// How often it may start over.
+    fresh_starts: u32,
     asker: Asker<Page>,
 }
 
@@ -47,7 +53,17 @@ struct Piece {
 
 impl ReadJob {
     pub(in crate::runtime::redis) fn new(keys: ShardKeys, read: ReadEvents, asker: Asker<Page>) -> Self {
-        Self { keys, read, base: 0, record: Bytes::new(), events: Vec::new(), bytes: 0, asker }
+        Self {
+            keys,
+            read,
+            base: 0,
+            record: Bytes::new(),
+            events: Vec::new(),
+            bytes: 0,
+            largest: LARGEST_PIECE,
+            fresh_starts: FRESH_STARTS,
+            asker,
+        }
     }
 
     /// The first number of the window that was not deleted, for all that is known.
@@ -67,7 +83,7 @@ impl ReadJob {
                 (left / (self.bytes / known).max(1) as u64).clamp(1, LARGEST_PIECE)
             }
         };
-        let count = if first > LAST_NUMBER { 0 } else { window.min(left).min(fits) };
+        let count = if first > LAST_NUMBER { 0 } else { window.min(left).min(fits).min(self.largest) };
         Piece { first, count }
     }
 
@@ -88,6 +104,7 @@ impl ReadJob {
                 let colon = kept.iter().position(|byte| *byte == b':');
                 let (base, record) = kept.split_at(colon.ok_or("the base of the stream is damaged")?);
                 let base = std::str::from_utf8(base).ok().and_then(|base| base.parse().ok());
+                let base = base.filter(|base| *base <= LAST_NUMBER);
                 (base.ok_or("the base of the stream is damaged")?, Bytes::copy_from_slice(&record[1..]))
             }
             other => return Err(format!("the base of the stream is {other:?}")),
@@ -114,7 +131,7 @@ impl ReadJob {
         for (event, number) in found.into_iter().zip(asked.first..) {
             let Value::BulkString(event) = event else { return Verdict::nonsense(&event) };
             // Somebody deletes while we read without deciding: list and base are not of one moment.
-            if self.events.is_empty() && number_of(&event).is_some_and(|found| found != number) {
+            if number == asked.first && number_of(&event).is_some_and(|found| found != number) {
                 return self.moved_base(number, &event);
             }
             self.bytes += event.len();
@@ -128,7 +145,8 @@ impl ReadJob {
     }
 
     fn moved_base(&mut self, number: u64, event: &[u8]) -> Verdict {
-        if self.read.claim.is_none() {
+        if self.read.claim.is_none() && self.fresh_starts > 0 {
+            self.fresh_starts -= 1;
             return self.start_over();
         }
         let found = number_of(event).unwrap_or_default();
@@ -200,7 +218,13 @@ impl Job for ReadJob {
         }
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    /// What was asked for may have been too much for the time there is.
+    fn unanswered(&mut self) {
+        let asked = self.piece().count;
+        self.largest = (asked / 2).max(1);
+    }
+
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(ReadError::Failed(StoreError(reason.to_owned()))));
     }
 }

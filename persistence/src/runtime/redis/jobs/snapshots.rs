@@ -135,7 +135,7 @@ impl Job for ChangeSnapshots {
         }
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(StoreError(reason.to_owned())));
     }
 }
@@ -169,7 +169,7 @@ impl Job for LoadSnapshot {
         Verdict::Settled
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(StoreError(reason.to_owned()).into()));
     }
 }
