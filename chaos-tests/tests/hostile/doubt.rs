@@ -26,7 +26,8 @@ async fn a_batch_that_was_stored_unheard_and_is_fenced_then_is_not_called_unstor
 
     let id = fresh_id(None);
     let mut owner = Owner::of(&journal, &id).await;
-    let newer = Owner { journal: other, claim: owner.claim.again(), ..Owner::of(&journal, &fresh_id(None)).await };
+    let newer =
+        Owner { journal: other, claim: owner.claim.again(), ..Owner::of(&journal, &fresh_id(None)).await };
     let newer = Owner { shard: owner.shard, writer: owner.writer, ..newer };
     let proxy = proxies.of(&ground.nodes()[0]).unwrap();
     let mut first = proxy.trap(is_script, Fault::LoseReply);

@@ -610,8 +610,10 @@ impl Shard {
                     actions.push(Action::LoadSnapshot { place, life, claim, persistence_id, criteria });
                 }
                 Some(Load::Events { persistence_id, from, to, max_events, max_bytes }) => {
-                    let claim = Some(claim);
-                    let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, claim };
+                    // Under the claim that holds, no more than this was acknowledged.
+                    let known = self.known.filter(|known| known.claim == claim);
+                    let known = known.or(Some(Known { claim, batch: 0 }));
+                    let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, known };
                     actions.push(Action::Read { place, life, read });
                 }
             }

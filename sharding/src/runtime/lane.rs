@@ -532,7 +532,8 @@ impl Lane {
                     let (journal, permit) = (Arc::clone(self.journal(at)), self.turn_to_recover(at, place));
                     let config = self.cx.config;
                     self.reads.push(Box::pin(async move {
-                        let claim = read.claim.unwrap_or(Claim { epoch: Epoch(0), session: 0 });
+                        let claim =
+                            read.known.map_or(Claim { epoch: Epoch(0), session: 0 }, |known| known.claim);
                         let (page, permit) = match permit.await {
                             Ok(permit) => {
                                 let (limit, none) = (config.recovery_event_timeout, "no events came");

@@ -274,7 +274,10 @@ impl Primary {
             let seen = match timeout(ANSWER_WITHIN, survey::of_primary(&mut link, hub)).await {
                 Ok(seen) => seen.map_err(|why| format!("{}: {why}", self.address))?,
                 Err(_) => {
-                    return Err(format!("{} did not say who its replicas are, within {ANSWER_WITHIN:?}", self.address));
+                    return Err(format!(
+                        "{} did not say who its replicas are, within {ANSWER_WITHIN:?}",
+                        self.address
+                    ));
                 }
             };
             let mut redundancy = self.redundancy();

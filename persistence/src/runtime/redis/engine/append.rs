@@ -322,7 +322,8 @@ mod tests {
     fn a_batch_of_large_events_fills_a_flight_by_its_bytes() {
         let weight = |bytes: usize, count: usize| {
             let events = vec![Bytes::from(vec![b'x'; bytes]); count];
-            let writes = Arc::new(vec![Write::Append { persistence_id: id("a"), first: SequenceNr(1), events }]);
+            let writes =
+                Arc::new(vec![Write::Append { persistence_id: id("a"), first: SequenceNr(1), events }]);
             let claim = Claim { epoch: Epoch(1), session: 2 };
             let writer = Writer { cluster: 4, incarnation: 5 };
             let batch = Batch { shard: ShardId(7), claim, number: 3, writer, writes };

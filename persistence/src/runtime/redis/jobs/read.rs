@@ -145,7 +145,7 @@ impl ReadJob {
     }
 
     fn moved_base(&mut self, number: u64, event: &[u8]) -> Verdict {
-        if self.read.claim.is_none() && self.fresh_starts > 0 {
+        if self.read.known.is_none() && self.fresh_starts > 0 {
             self.fresh_starts -= 1;
             return self.start_over();
         }
@@ -175,7 +175,7 @@ impl Job for ReadJob {
         let events = self.keys.events(&self.read.persistence_id);
         let piece = self.piece();
         // The token first: what comes after it on this connection is no older.
-        if self.read.claim.is_some() {
+        if self.read.known.is_some() {
             pipeline.cmd("GET").arg(self.keys.fence());
         }
         pipeline.cmd("HGET").arg(self.keys.bases()).arg(id);
@@ -195,7 +195,7 @@ impl Job for ReadJob {
             }
         };
         let mut values = values.into_iter();
-        if let Some(claim) = self.read.claim {
+        if let Some(known) = self.read.known {
             let held = match values.next().as_ref().and_then(Held::read) {
                 Some(Held::Foreign(text)) => {
                     return self.damaged(format!("the fence of the shard holds {text:?}, which is no token"));
@@ -203,7 +203,7 @@ impl Job for ReadJob {
                 Some(held) => held.token(),
                 None => return Verdict::nonsense(&Value::Nil),
             };
-            if !may_decide(held, claim) {
+            if !may_decide(held, known) {
                 return self.settle(Err(ReadError::Fenced { held }));
             }
         }
