@@ -9,6 +9,9 @@ use redis::{Pipeline, Value};
 use super::engine::replies::{Reply, Then};
 use super::link::Link;
 
+/// Reads of one flight, as long as they are answered in time.
+pub(super) const READS: usize = 256;
+
 /// One thing to be done at the primary of one slot.
 pub(super) trait Job: Send {
     /// Where it is to be done.

@@ -15,7 +15,7 @@ use super::connector::{Address, Role};
 use super::engine::redundancy::Redundancy;
 use super::engine::replies::{Reply, Then, connected_replicas, reply};
 use super::hub::Hub;
-use super::job::{Replicated, Verdict};
+use super::job::{READS, Replicated, Verdict};
 use super::link::Link;
 use super::options::WaitReplicas;
 use super::queue::{Queue, Queued};
@@ -25,8 +25,6 @@ use crate::engine::breaker::{Breaker, Called};
 /// What a server may take to answer beyond what it was told to wait. One that takes longer is hung or cut off,
 /// and what was sent to it is in doubt.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// Reads of one flight.
-const READS: usize = 256;
 
 /// Which queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -333,9 +331,7 @@ impl Primary {
                 other => return Replicated::Short(format!("WAITAOF at {}: {other:?}", self.address)),
             },
         };
-        // Since it was sent a replica may have come, or passed the time in which it could be elected. When the
-        // write was stored it had not.
-        let required = self.redundancy().required().max(replicas);
+        let required = self.redundancy().required_of(replicas);
         if have >= required {
             Replicated::Enough
         } else {

@@ -338,6 +338,17 @@ fn a_late_answer_to_an_earlier_batch_changes_nothing() {
 }
 
 #[test]
+fn a_read_names_the_last_batch_that_was_acknowledged_under_its_claim() {
+    let mut stage = Stage::held(&["b"]);
+    stage.ask("b", 1);
+    let batch = stage.batch();
+    stage.written(&batch, Ok(()));
+    stage.ask("a", 0);
+    let (_, _, read) = stage.reads().remove(0);
+    assert_eq!(read.known, Some(Known { claim: claim(5, 1), batch: 1 }));
+}
+
+#[test]
 fn what_was_read_under_an_older_claim_does_not_count() {
     let mut stage = Stage::held(&["b"]);
     stage.ask("a", 0);

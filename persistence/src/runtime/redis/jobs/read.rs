@@ -14,7 +14,7 @@ use crate::journal::fence::may_decide;
 use crate::journal::{EventPage, ReadError, ReadEvents, StoreError};
 use crate::runtime::redis::engine::keys::ShardKeys;
 use crate::runtime::redis::engine::replies::{Held, Reply};
-use crate::runtime::redis::job::{Failed, Job, Replicated, Verdict, all_done};
+use crate::runtime::redis::job::{Failed, Job, READS, Replicated, Verdict, all_done};
 use crate::runtime::redis::link::Link;
 
 type Page = Result<EventPage, ReadError>;
@@ -40,6 +40,8 @@ pub(in crate::runtime::redis) struct ReadJob {
     bytes: usize,
     /// Most events of a piece.
     largest: u64,
+    /// How many of a flight it counts for.
+    weight: usize,
     /// How often it may start over.
     fresh_starts: u32,
     asker: Asker<Page>,
@@ -61,6 +63,7 @@ impl ReadJob {
             events: Vec::new(),
             bytes: 0,
             largest: LARGEST_PIECE,
+            weight: 1,
             fresh_starts: FRESH_STARTS,
             asker,
         }
@@ -169,6 +172,10 @@ impl Job for ReadJob {
         self.keys.slot
     }
 
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
     fn send(&self, _: &Link, pipeline: &mut Pipeline) {
         let mut id = Vec::with_capacity(self.read.persistence_id.byte_len());
         self.read.persistence_id.write_to(&mut id);
@@ -218,10 +225,10 @@ impl Job for ReadJob {
         }
     }
 
-    /// What was asked for may have been too much for the time there is.
+    /// What was asked for may have been too much for the time there is: less next time, and with fewer others.
     fn unanswered(&mut self) {
-        let asked = self.piece().count;
-        self.largest = (asked / 2).max(1);
+        self.largest = (self.piece().count / 2).max(1);
+        self.weight = (self.weight * 2).min(READS);
     }
 
     fn give_up(mut self: Box<Self>, reason: &str) {

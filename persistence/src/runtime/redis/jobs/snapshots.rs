@@ -10,7 +10,7 @@ use crate::ids::{PersistenceId, SequenceNr};
 use crate::journal::{Snapshot, SnapshotCriteria, SnapshotError, StoreError};
 use crate::runtime::redis::engine::keys::ShardKeys;
 use crate::runtime::redis::engine::replies::{Reply, text};
-use crate::runtime::redis::job::{Failed, Job, Replicated, Verdict, all_done};
+use crate::runtime::redis::job::{Failed, Job, READS, Replicated, Verdict, all_done};
 use crate::runtime::redis::link::{Link, Script};
 
 type Loaded = Result<Option<Snapshot>, SnapshotError>;
@@ -55,6 +55,8 @@ pub(in crate::runtime::redis) enum Change {
 pub(in crate::runtime::redis) struct LoadSnapshot {
     shelf: Shelf,
     criteria: SnapshotCriteria,
+    /// How many of a flight it counts for.
+    weight: usize,
     asker: Asker<Loaded>,
 }
 
@@ -70,7 +72,7 @@ impl LoadSnapshot {
         criteria: SnapshotCriteria,
         asker: Asker<Loaded>,
     ) -> Self {
-        Self { shelf, criteria, asker }
+        Self { shelf, criteria, weight: 1, asker }
     }
 
     fn decode(&self, field: &Value, bytes: &Value) -> Loaded {
@@ -143,6 +145,15 @@ impl Job for ChangeSnapshots {
 impl Job for LoadSnapshot {
     fn slot(&self) -> u16 {
         self.shelf.keys.slot
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// What flew together may have been too much for the time there is: next time with fewer, at last alone.
+    fn unanswered(&mut self) {
+        self.weight = (self.weight * 2).min(READS);
     }
 
     fn send(&self, link: &Link, pipeline: &mut Pipeline) {
