@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abide_chaos_tests::redis::Ground;
-use abide_persistence::journal::{Journal, Loaded, SnapshotCriteria, SnapshotStore};
+use abide_persistence::journal::{Journal, Known, Loaded, SnapshotCriteria, SnapshotStore};
 use abide_persistence::testkit::{Owner, snapshot};
 
 use crate::connecting::{open, options};
@@ -17,8 +17,10 @@ async fn few_events_come_with_their_snapshot_and_many_are_left_to_pages() {
     assert_eq!(Journal::store_id(&store), SnapshotStore::store_id(&store));
 
     let (mut owner, id) = Owner::of_fresh_entity(&journal).await;
-    let load =
-        |owner: &Owner| store.load_for_recovery(owner.shard, id.clone(), SnapshotCriteria::ANY, owner.claim);
+    let load = |owner: &Owner| {
+        let known = Known { claim: owner.claim, batch: owner.batch };
+        store.load_for_recovery(owner.shard, id.clone(), SnapshotCriteria::ANY, known)
+    };
     let Loaded { snapshot: none, stream } = load(&owner).await.unwrap();
     assert_eq!((none, stream), (None, Some(owner.read(&id).await.unwrap())), "an entity without a past");
 

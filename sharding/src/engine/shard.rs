@@ -88,8 +88,8 @@ pub enum Action {
         place: Place,
         /// Which life of the shard asked.
         life: u64,
-        /// The claim that the entity will read its events under.
-        claim: Claim,
+        /// What a server must hold for events that come along to count, as in a read.
+        known: Known,
         /// Whose.
         persistence_id: PersistenceId,
         /// Which.
@@ -481,6 +481,11 @@ impl Shard {
         });
     }
 
+    /// What the journal must hold while a claim does. Under it, no more than this was acknowledged.
+    fn known_under(&self, claim: Claim) -> Known {
+        self.known.filter(|known| known.claim == claim).unwrap_or(Known { claim, batch: 0 })
+    }
+
     /// Whether [`flush`](Self::flush) would find something to do.
     pub fn wants_flush(&self) -> bool {
         self.is_held() && (!self.loads.is_empty() || self.wants_to_write() || self.wants_to_be_sure())
@@ -511,11 +516,12 @@ impl Shard {
             match store.begin_load(turn, place.1) {
                 None => {}
                 Some(Load::Snapshot { persistence_id, criteria }) => {
-                    actions.push(Action::LoadSnapshot { place, life, claim, persistence_id, criteria });
+                    let known = self.known_under(claim);
+                    actions.push(Action::LoadSnapshot { place, life, known, persistence_id, criteria });
                 }
                 Some(Load::Events { persistence_id, from, to, max_events, max_bytes }) => {
-                    let claim = Some(claim);
-                    let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, claim };
+                    let known = Some(self.known_under(claim));
+                    let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, known };
                     actions.push(Action::Read { place, life, read });
                 }
             }

@@ -219,10 +219,10 @@ impl SnapshotStore for RedisStore {
         shard: ShardId,
         persistence_id: PersistenceId,
         criteria: SnapshotCriteria,
-        claim: Claim,
+        known: Known,
     ) -> Pending<Result<Loaded, SnapshotError>> {
         let shelf = Shelf::new(self.hub.keys.shard(shard), persistence_id);
-        let job = |asker| Box::new(LoadSnapshot::for_recovery(shelf, criteria, claim, asker)) as Box<dyn Job>;
+        let job = |asker| Box::new(LoadSnapshot::for_recovery(shelf, criteria, known, asker)) as Box<dyn Job>;
         self.ask(Lane::LoadSnapshots, shard, job, |gone| Err(gone.into()))
     }
 

@@ -78,7 +78,7 @@ impl Job for AppendJob {
     }
 
     fn weight(&self) -> usize {
-        self.append.events().max(1)
+        self.append.weight()
     }
 
     fn send(&self, link: &Link, pipeline: &mut Pipeline) {
@@ -93,10 +93,13 @@ impl Job for AppendJob {
         verdict
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, in_doubt: bool) {
+    fn unanswered(&mut self) {
+        self.in_doubt = true;
+    }
+
+    fn give_up(mut self: Box<Self>, reason: &str) {
         let reason = StoreError(reason.to_owned());
-        let unknown = self.in_doubt || in_doubt;
-        self.asker.tell(Err(if unknown {
+        self.asker.tell(Err(if self.in_doubt {
             WriteError::Unknown(reason)
         } else {
             WriteError::NotWritten(reason)

@@ -98,7 +98,7 @@ impl Job for ClaimJob {
         }
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _in_doubt: bool) {
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(ClaimError::Failed(StoreError(reason.to_owned()))));
     }
 }
