@@ -25,6 +25,9 @@ pub(super) trait Job: Send {
     /// Reads the answers. `replicated` says whether enough replicas have what the flight wrote.
     fn read(&mut self, replies: Vec<Reply>, replicated: &Replicated) -> Verdict;
 
+    /// A sending was not answered at all: it may have run, or may yet run.
+    fn unanswered(&mut self) {}
+
     /// Nobody tries any further. `in_doubt` says whether some sending may still have run, or may yet run.
     fn give_up(self: Box<Self>, reason: &str, in_doubt: bool);
 }

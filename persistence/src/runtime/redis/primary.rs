@@ -251,6 +251,7 @@ impl Primary {
                 *link = None;
                 hub.metrics.doubt(lane, flying.len());
                 for queued in &mut flying {
+                    queued.job.unanswered();
                     queued.in_doubt = true;
                     queued.was_answered = false;
                     queued.trouble = reason.clone();

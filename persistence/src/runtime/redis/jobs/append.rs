@@ -93,6 +93,10 @@ impl Job for AppendJob {
         verdict
     }
 
+    fn unanswered(&mut self) {
+        self.in_doubt = true;
+    }
+
     fn give_up(mut self: Box<Self>, reason: &str, in_doubt: bool) {
         let reason = StoreError(reason.to_owned());
         let unknown = self.in_doubt || in_doubt;
