@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use abide_chaos_tests::proxy::Proxies;
 use abide_chaos_tests::redis::Ground;
-use abide_persistence::journal::Journal;
 use anyhow::{Context, Result};
 use tokio::time::Instant;
 
 use crate::cell::{Cell, Fault};
-use crate::common::Proxied;
-use crate::connecting::{open, options};
+use crate::connecting::options;
 use crate::load::{End, Findings, Load, Shard, slot_of, verify};
 use crate::stage::Stage;
 
 /// Shards that are written.
-const SHARDS: u32 = 24;
+const SHARDS: u32 = 48;
 /// Writes of each shard before the fault, and after it.
 const BEFORE: u64 = 200;
 const AFTER: u64 = 100;
@@ -46,18 +44,14 @@ pub(crate) async fn run(cell: Cell, ground: &Ground) -> Result<Report> {
     setup.0.key_prefix = fresh_prefix();
     setup.0.wait_replicas = cell.wait;
     let prefix = setup.0.key_prefix.clone();
-    let direct = setup.0.clone();
+    let direct = setup.clone();
     let proxies = match cell.fault {
         Fault::CutOffWithClient => Some(Arc::new(Proxies::before(ground).await?)),
         _ => None,
     };
-    if let Some(proxies) = &proxies {
-        setup.0.connector = Arc::new(Proxied { proxies: Arc::clone(proxies), inner: setup.0.connector });
-    }
-    let journal: Arc<dyn Journal> = Arc::new(open(setup).await);
-    let other_side: Option<Arc<dyn Journal>> = match &proxies {
-        Some(_) => Some(Arc::new(open(crate::connecting::Options(direct)).await)),
-        None => None,
+    let (journal, other_side) = match &proxies {
+        Some(proxies) => (setup.through(proxies).journal().await, Some(direct.journal().await)),
+        None => (setup.journal().await, None),
     };
 
     let load = Load::start(&journal, &prefix, SHARDS);
