@@ -9,6 +9,7 @@ mod connecting;
 mod doubt;
 mod dump;
 mod fence;
+mod fixture;
 mod foreign;
 mod late;
 mod left_behind;
