@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     CutOff,
     /// The same, but its client is cut off with it; on the other side a new owner takes over.
     CutOffWithClient,
+    /// The same, with one of two replicas on the primary's side.
+    CutOffWithReplica,
     /// `CLUSTER FAILOVER`.
     Failover,
     /// `CLUSTER FAILOVER FORCE`.
@@ -30,11 +32,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Kill,
         Self::Hang,
         Self::CutOff,
         Self::CutOffWithClient,
+        Self::CutOffWithReplica,
         Self::Failover,
         Self::Force,
         Self::Takeover,
@@ -49,6 +52,7 @@ impl Fault {
             Self::Hang => "hang",
             Self::CutOff => "cut-off",
             Self::CutOffWithClient => "cut-off-with-client",
+            Self::CutOffWithReplica => "cut-off-with-replica",
             Self::Failover => "failover",
             Self::Force => "force",
             Self::Takeover => "takeover",
@@ -60,7 +64,17 @@ impl Fault {
 
     /// Whether it takes a network that can be cut.
     pub(crate) fn cuts(self) -> bool {
-        matches!(self, Self::CutOff | Self::CutOffWithClient)
+        matches!(self, Self::CutOff | Self::CutOffWithClient | Self::CutOffWithReplica)
+    }
+
+    /// Whether the client is cut off too.
+    pub(crate) fn cuts_client(self) -> bool {
+        matches!(self, Self::CutOffWithClient | Self::CutOffWithReplica)
+    }
+
+    /// Replicas that each primary must have.
+    fn least_replicas(self) -> usize {
+        if self == Self::CutOffWithReplica { 2 } else { 1 }
     }
 }
 
@@ -81,7 +95,8 @@ impl Cell {
         let mut all = Vec::new();
         for cuts in [false, true] {
             for replicas in [1, 2] {
-                for fault in Fault::ALL.into_iter().filter(|fault| fault.cuts() == cuts) {
+                let fits = |fault: &Fault| fault.cuts() == cuts && fault.least_replicas() <= replicas;
+                for fault in Fault::ALL.into_iter().filter(fits) {
                     all.extend(WAITS.map(|wait| Self { fault, replicas, wait }));
                 }
             }
@@ -102,7 +117,7 @@ impl Cell {
             (Fault::ReplicaLost, 2, all),
             (Fault::Takeover, 2, all),
             (Fault::Failover, 2, all),
-            (Fault::CutOffWithClient, 1, all),
+            (Fault::CutOffWithReplica, 2, all),
         ];
         telling.map(|(fault, replicas, wait)| Self { fault, replicas, wait }).to_vec()
     }
@@ -151,8 +166,8 @@ mod tests {
 
     #[test]
     fn words_pick_cells() {
-        assert_eq!(Cell::all().len(), 60);
-        assert_eq!(Cell::picked("").len(), 60);
+        assert_eq!(Cell::all().len(), 63);
+        assert_eq!(Cell::picked("").len(), 63);
         let names = |line| Cell::picked(line).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(names("kill 3+6 all"), ["kill 3+6 all"]);
         assert_eq!(names("kill 3+6,cut-off 3+3 0").len(), 4);

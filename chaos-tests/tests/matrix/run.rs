@@ -11,7 +11,7 @@ use abide_chaos_tests::redis::Ground;
 use anyhow::{Context, Result};
 use tokio::time::Instant;
 
-use crate::cell::{Cell, Fault};
+use crate::cell::Cell;
 use crate::connecting::options;
 use crate::load::{End, Findings, Load, Shard, slot_of, verify};
 use crate::stage::Stage;
@@ -45,9 +45,9 @@ pub(crate) async fn run(cell: Cell, ground: &Ground) -> Result<Report> {
     setup.0.wait_replicas = cell.wait;
     let prefix = setup.0.key_prefix.clone();
     let direct = setup.clone();
-    let proxies = match cell.fault {
-        Fault::CutOffWithClient => Some(Arc::new(Proxies::before(ground).await?)),
-        _ => None,
+    let proxies = match cell.fault.cuts_client() {
+        true => Some(Arc::new(Proxies::before(ground).await?)),
+        false => None,
     };
     let (journal, other_side) = match &proxies {
         Some(proxies) => (setup.through(proxies).journal().await, Some(direct.journal().await)),

@@ -54,7 +54,8 @@ impl Stage<'_> {
                 self.wait_for_successor().await?;
                 self.victim.reconnect().await?;
             }
-            Fault::CutOffWithClient => return self.cut_off_with_client().await,
+            Fault::CutOffWithClient => return self.cut_off_with_client(None).await,
+            Fault::CutOffWithReplica => return self.cut_off_with_client(Some(self.a_replica().await?)).await,
             Fault::Failover => self.fail_over(Failover::Graceful).await?,
             Fault::Force => self.fail_over(Failover::Force).await?,
             Fault::Takeover => self.fail_over(Failover::Takeover).await?,
@@ -111,19 +112,26 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Owner and primary are alone with each other, and nothing may be acknowledged there; a new owner takes the
-    /// shards at the new primary. When all are together again, the old owners learn of it.
-    async fn cut_off_with_client(&self) -> Result<Vec<(u32, End)>> {
+    /// Owner and primary are alone with each other, or with one replica, and nothing may be acknowledged there that
+    /// the other side does not have; a new owner takes the shards at the new primary. When all are together again,
+    /// the old owners learn of it.
+    async fn cut_off_with_client(&self, replica: Option<&Node>) -> Result<Vec<(u32, End)>> {
         let proxies = self.proxies.context("the client talks through proxies")?;
         let journal = self.other_side.context("there is another side")?;
         proxies.set_weather_except(&[self.victim], Weather::Silent);
-        self.victim.cut_off(Cut::Peers).await?;
+        let together = |other: &Node| Cut::PeersBut(other.address().ip());
+        self.victim.cut_off(replica.map_or(Cut::Peers, together)).await?;
+        if let Some(replica) = replica {
+            replica.cut_off(together(self.victim)).await?;
+        }
         self.wait_for_successor().await?;
         let successors = self.load.succeed(journal, self.is_hit);
-        if self.cell.does_without_one() {
+        if self.cell.does_without_one() && replica.is_none() {
             successors.until_each_wrote(SOME).await?;
         }
-        self.victim.reconnect().await?;
+        for node in std::iter::once(self.victim).chain(replica) {
+            node.reconnect().await?;
+        }
         for proxy in proxies.iter() {
             proxy.set_weather(Weather::Fair);
         }

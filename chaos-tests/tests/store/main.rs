@@ -17,6 +17,7 @@ mod left_behind;
 #[allow(dead_code, unused_imports, reason = "these servers are not replaced")]
 mod load;
 mod refusals;
+mod replicas;
 mod talk;
 
 use std::sync::Arc;
