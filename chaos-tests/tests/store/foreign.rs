@@ -173,33 +173,3 @@ async fn a_damaged_stream_is_not_read_as_another_one() {
     assert!(told.as_ref().is_err_and(ends_at_3), "{told:?}");
     assert!(dump(server.node()).await == before);
 }
-
-/// FLUSHALL under a running owner.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_emptied_server_is_seen_and_nothing_is_written_over_it() {
-    let ground = Ground::single().replicas(1).start().await.unwrap();
-    let journal = options(&ground).journal().await;
-    let (mut owner, id) = Owner::of_fresh_entity(&journal).await;
-    owner.append(&id, 1, 3).await.unwrap();
-    let primary = ground.primary().await.unwrap();
-    primary.ask::<()>(&["FLUSHALL"]).await.unwrap();
-
-    let told = journal.write(owner.next_batch(vec![append(&id, 4, 1)])).await;
-    assert_eq!(told, Err(WriteError::Lost { held: None, sent_again: false }));
-    let read = owner.read(&id).await;
-    assert_eq!(read, Err(ReadError::Fenced { held: None }));
-    let least = owner.known();
-    for claim in [owner.claim.again(), fresh_claim()] {
-        let lost = journal.claim(owner.shard, claim, owner.writer, Some(least)).await;
-        assert_eq!(lost, Err(ClaimError::Lost { held: None, least }));
-    }
-    assert_eq!(primary.ask::<u64>(&["DBSIZE"]).await.unwrap(), 0, "nothing was written over the loss");
-
-    // Somebody who knows of nothing cannot see it.
-    let mut next = Owner::of(&journal, &id).await;
-    next.expect_all(&id, [], 0).await;
-    let told = journal.write(owner.next_batch(vec![append(&id, 4, 1)])).await;
-    assert!(matches!(told, Err(WriteError::Fenced { .. })), "{told:?}");
-    next.append(&id, 1, 1).await.unwrap();
-    next.expect_all(&id, [1], 1).await;
-}

@@ -67,7 +67,7 @@ async fn a_late_copy_of_any_claim_or_batch_changes_nothing_in_whatever_order() {
     assert_eq!(sent.lock().unwrap().len(), 15, "claims take two steps, batches one");
 }
 
-/// The list is as long again as the copy expects it; only the batch's number tells.
+/// The list is as long again as the copy expects it: the batch's number tells, and so does the base of the list.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_copy_of_a_batch_that_was_sent_again_is_refused_after_a_deletion() {
     let ground = Ground::single().start().await.unwrap();

@@ -8,6 +8,7 @@ mod common;
 mod connecting;
 mod doubt;
 mod dump;
+mod emptied;
 mod fence;
 mod fixture;
 mod foreign;
