@@ -3,11 +3,16 @@
 
 CARGO ?= cargo
 
-.PHONY: test gate figures tools
+.PHONY: test matrix gate figures tools
 
 # Everything that must hold, in one build profile.
 test: tools
 	$(CARGO) test --workspace --locked
+
+# Every fault under load, on every number of replicas, with every number waited for: half an hour.
+# ABIDE_MATRIX="kill 3+6 all" runs one cell, fewer words run more.
+matrix: tools
+	$(CARGO) test -p abide-chaos-tests --test matrix --locked -- --ignored --nocapture
 
 # Read-only: format, lints, docs. The tests hold the dependency arrows, the purity of the engines and the
 # README's session.

@@ -57,6 +57,11 @@ async fn each_fault_does_what_its_name_says() -> Result<()> {
     assert_eq!(twice, (3, 5), "replies and requests still belong together");
     assert_eq!(stored().await?, Some(5));
 
+    let _trap = proxy.trap(is_incr, Fault::Refuse("TRYAGAIN later"));
+    let refused = incr(&mut client).await.expect_err("it is refused");
+    assert_eq!(refused.code(), Some("TRYAGAIN"));
+    assert_eq!(stored().await?, Some(5));
+
     let mut trap = proxy.trap(is_incr, Fault::HoldReply);
     let mut held = client.clone();
     let held = tokio::spawn(async move { incr(&mut held).await });

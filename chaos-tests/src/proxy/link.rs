@@ -24,7 +24,12 @@ enum Expected {
     End,
     Silence,
     Hold(watch::Receiver<bool>),
+    /// Goes to the client as this error.
+    Refuse(&'static str),
 }
+
+/// Goes to the server in the place of a refused request, so that a reply comes whose place the refusal takes.
+const STAND_IN: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// Carries bytes until one end closes, a fault ends it, or the weather cuts it.
 pub(super) async fn run(client: TcpStream, shared: Arc<Shared>) {
@@ -85,6 +90,11 @@ async fn forward(
             Expected::Pass
         }
         Fault::HoldReply => Expected::Hold(sprung.released),
+        Fault::Refuse(error) => {
+            expect.send(Expected::Refuse(error)).await?;
+            server.write_all(STAND_IN).await?;
+            return Ok(());
+        }
     };
     expect.send(reply).await?;
     if sprung.fault == Fault::Duplicate {
@@ -111,7 +121,7 @@ async fn replies(
             continue;
         }
         while let Some(length) = frame::length(&buffer)? {
-            let reply = buffer.split_to(length).freeze();
+            let mut reply = buffer.split_to(length).freeze();
             // What nobody asked for belongs to no request: a subscriber's messages.
             let fate = if frame::is_push(&reply) { None } else { expected.try_recv().ok() };
             match fate {
@@ -120,6 +130,7 @@ async fn replies(
                 Some(Expected::End) => bail!("the reply is lost"),
                 Some(Expected::Silence) => silenced = true,
                 Some(Expected::Hold(mut release)) => released(&mut release).await,
+                Some(Expected::Refuse(error)) => reply = Bytes::from(format!("-{error}\r\n")),
             }
             if !silenced {
                 client.write_all(&reply).await?;

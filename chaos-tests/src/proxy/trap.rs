@@ -58,6 +58,8 @@ pub enum Fault {
     Hold,
     /// The server executes it. The reply waits, and with it all later ones, until the trap is released.
     HoldReply,
+    /// The server never sees the request. The client gets this error, such as `MOVED 0 127.0.0.1:1`.
+    Refuse(&'static str),
 }
 
 /// Lies in wait for one request. Dropped, it lets go what it holds and catches nothing more.

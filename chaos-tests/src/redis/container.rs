@@ -27,6 +27,8 @@ const ENDED_WITHIN: Duration = Duration::from_secs(20);
 pub enum Cut {
     /// From all other servers. Clients on this machine still reach it.
     Peers,
+    /// From all other servers but one. Clients on this machine still reach it.
+    PeersBut(IpAddr),
     /// From everybody.
     All,
 }
@@ -106,8 +108,13 @@ impl Container {
         let client = self.gateway.to_string();
         let (from, to): (&[&str], &[&str]) = match cut {
             Cut::All => (&[], &[]),
-            Cut::Peers => (&["!", "-s", &client], &["!", "-d", &client]),
+            Cut::Peers | Cut::PeersBut(_) => (&["!", "-s", &client], &["!", "-d", &client]),
         };
+        if let Cut::PeersBut(spared) = cut {
+            let spared = spared.to_string();
+            self.iptables(&["-A", "INPUT", "-s", &spared, "-j", "ACCEPT"]).await?;
+            self.iptables(&["-A", "OUTPUT", "-d", &spared, "-j", "ACCEPT"]).await?;
+        }
         self.iptables(&[&["-A", "INPUT", "!", "-i", "lo"], from, &["-j", "DROP"]].concat()).await?;
         self.iptables(&[&["-A", "OUTPUT", "!", "-o", "lo"], to, &["-j", "DROP"]].concat()).await
     }

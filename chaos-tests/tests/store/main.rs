@@ -1,11 +1,28 @@
-//! The Redis store keeps the promises of the testkit, on every deployment there is.
+//! The Redis store keeps the promises of the testkit, on every deployment there is; and those that only a broken
+//! network, a hung process or a foreign hand can put to the test.
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod connecting;
+mod doubt;
+mod dump;
+mod emptied;
+mod fence;
+mod fixture;
+mod foreign;
+mod late;
+mod left_behind;
+#[path = "../load/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "these servers are not replaced")]
+mod load;
 mod makes;
 mod one_trip;
 mod queues;
+mod refusals;
+mod replicas;
+mod talk;
 
 use std::sync::Arc;
 

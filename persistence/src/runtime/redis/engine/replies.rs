@@ -93,7 +93,6 @@ impl Held {
     pub(crate) fn read(value: &Value) -> Option<Self> {
         match value {
             Value::Nil => Some(Self::Nobody),
-            Value::BulkString(text) if text.is_empty() => Some(Self::Nobody),
             Value::BulkString(text) => Some(match token::decode(text) {
                 Some(token) => Self::Token(token),
                 None => Self::Foreign(String::from_utf8_lossy(&text[..text.len().min(64)]).into_owned()),

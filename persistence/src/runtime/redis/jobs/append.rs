@@ -65,6 +65,11 @@ impl AppendJob {
             Some(Appended::Fenced(held)) => self.fenced(held.token(), replicated),
             Some(Appended::Conflict { append, found }) => {
                 let conflict = self.append.conflict(append, found);
+                if self.in_doubt {
+                    // It ends where an earlier sending left it that broke off half-way, for want of a right.
+                    let words = format!("an earlier sending broke off: {conflict}");
+                    return self.settle(Err(WriteError::Unknown(StoreError(words))));
+                }
                 self.settle(Err(conflict))
             }
             None => Verdict::nonsense(value),

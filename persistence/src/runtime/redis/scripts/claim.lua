@@ -6,7 +6,7 @@
 -- 1 taken; 2 taken before; {0, token} the key holds something else, to be judged anew. Whatever the answer
 -- is, something is written back: WAIT counts only what its own connection has propagated.
 local held = redis.call('GET', KEYS[1])
-if (held or '') == ARGV[1] then
+if held ~= '' and (held or '') == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2])
   return 1
 end
