@@ -11,5 +11,6 @@ mod connecting;
 mod doubt;
 mod hung;
 mod names;
+mod queues;
 mod rights;
 mod streams;

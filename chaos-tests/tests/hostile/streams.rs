@@ -1,7 +1,7 @@
 //! A damaged stream is named as such to whoever reads it, and costs nobody else.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use abide_chaos_tests::redis::Ground;
 use abide_persistence::journal::{Journal, ReadError, ReadEvents};
@@ -23,7 +23,6 @@ async fn a_list_that_begins_with_another_event_than_its_base_says_is_damaged() {
     let keys: Vec<String> = node.ask(&["KEYS", "*:e:*"]).await.unwrap();
     node.ask::<()>(&["LPOP", &keys[0]]).await.unwrap();
     let read = ReadEvents { known: None, ..owner.window(&id, 1, u64::MAX, usize::MAX) };
-    let began = Instant::now();
     let error = journal.read(read).await.unwrap_err();
-    assert!(matches!(error, ReadError::Damaged(_)), "after {:?}: {error:?}", began.elapsed());
+    assert!(matches!(error, ReadError::Damaged(_)), "{error:?}");
 }
