@@ -4,7 +4,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[allow(unreachable_pub, reason = "it is another test's, too")]
 #[path = "../store/connecting.rs"]
 mod connecting;
 

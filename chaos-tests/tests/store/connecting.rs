@@ -8,10 +8,10 @@ use abide_persistence::runtime::redis::options::{RedisOptions, Unsafe};
 use abide_persistence::runtime::redis::{Dial, RedisStore, Setup};
 
 /// Options for a ground; a test that wants others changes them.
-pub struct Options(pub RedisOptions);
+pub(crate) struct Options(pub(crate) RedisOptions);
 
 /// What suits the ground.
-pub fn options(ground: &Ground) -> Options {
+pub(crate) fn options(ground: &Ground) -> Options {
     let mut setup = Setup { urls: ground.urls(), ..Setup::default() };
     if let Shape::Sentinel { .. } = ground.shape() {
         setup.sentinel_master = Some("ground".to_owned());
@@ -26,13 +26,13 @@ pub fn options(ground: &Ground) -> Options {
 
 impl Options {
     /// Of a server that has no replica.
-    pub fn alone(mut self) -> Self {
+    pub(crate) fn alone(mut self) -> Self {
         self.0.allow_unsafe.push(Unsafe::NoReplica);
         self
     }
 }
 
 /// Opens it.
-pub async fn open(options: Options) -> RedisStore {
+pub(crate) async fn open(options: Options) -> RedisStore {
     RedisStore::open(options.0).await.unwrap()
 }
