@@ -23,6 +23,7 @@ mod queues;
 mod refusals;
 mod replicas;
 mod talk;
+mod timelines;
 
 use std::sync::Arc;
 

@@ -23,7 +23,6 @@ async fn a_list_that_begins_with_another_event_than_its_base_says_is_damaged() {
     let keys: Vec<String> = node.ask(&["KEYS", "*:e:*"]).await.unwrap();
     node.ask::<()>(&["LPOP", &keys[0]]).await.unwrap();
     let read = ReadEvents { known: None, ..owner.window(&id, 1, u64::MAX, usize::MAX) };
-    let began = tokio::time::Instant::now();
     let error = journal.read(read).await.unwrap_err();
-    assert!(matches!(error, ReadError::Damaged(_)), "after {:?}: {error:?}", began.elapsed());
+    assert!(matches!(error, ReadError::Damaged(_)), "{error:?}");
 }
