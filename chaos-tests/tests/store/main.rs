@@ -19,6 +19,7 @@ mod left_behind;
 mod load;
 mod refusals;
 mod replicas;
+mod sentinels;
 mod talk;
 
 use std::sync::Arc;
