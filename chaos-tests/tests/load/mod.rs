@@ -25,8 +25,9 @@ pub(crate) use raw::slot_of;
 pub(crate) use book::Shard;
 use owner::Owner;
 
-/// Until every shard is written again after whatever was done to the servers.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(45);
+/// Until every shard is written again after whatever was done to the servers. Where that took longer than calls may
+/// take, a primary is left alone for another half minute.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Writers of some shards.
 pub(crate) struct Load {

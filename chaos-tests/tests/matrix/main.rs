@@ -1,7 +1,8 @@
 //! The failover matrix: what is acknowledged under load survives each fault, once and in order, and nobody waits
 //! for ever.
 //!
-//! Ten cells run with the other tests. `make matrix` runs all of them; `ABIDE_MATRIX="kill 3+6 all"` picks some.
+//! Ten cells run with the other tests. `make matrix` runs all of them; `ABIDE_MATRIX="kill 3+6 all"` picks some, and
+//! `ABIDE_MATRIX_SERVER=valkey` plays on Valkey, where `WAIT` has another rule.
 //! Each prints what it found; pauses are printed and not judged.
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
@@ -19,7 +20,7 @@ mod stage;
 
 use std::time::Duration;
 
-use abide_chaos_tests::redis::Ground;
+use abide_chaos_tests::redis::{Ground, Server};
 
 use cell::Cell;
 
@@ -28,7 +29,7 @@ const CELL_WITHIN: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_telling_cells_keep_what_they_promise() {
-    keep_what_they_promise(&Cell::telling()).await;
+    keep_what_they_promise(&Cell::telling(), Server::Redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,10 +38,15 @@ async fn all_cells_keep_what_they_promise() {
     let line = std::env::var("ABIDE_MATRIX").unwrap_or_default();
     let cells = Cell::picked(&line);
     assert!(!cells.is_empty(), "ABIDE_MATRIX={line:?} picks no cell");
-    keep_what_they_promise(&cells).await;
+    let server = match std::env::var("ABIDE_MATRIX_SERVER").as_deref() {
+        Ok("valkey") => Server::Valkey,
+        Ok("redis") | Err(_) => Server::Redis,
+        Ok(other) => panic!("ABIDE_MATRIX_SERVER={other:?}: there are redis and valkey"),
+    };
+    keep_what_they_promise(&cells, server).await;
 }
 
-async fn keep_what_they_promise(cells: &[Cell]) {
+async fn keep_what_they_promise(cells: &[Cell], server: Server) {
     let mut faults = Vec::new();
     let mut ground: Option<(usize, bool, Ground)> = None;
     for cell in cells {
@@ -48,7 +54,7 @@ async fn keep_what_they_promise(cells: &[Cell]) {
         if !matches!(ground, Some((r, c, _)) if (r, c) == (replicas, cuts)) {
             // The old servers end before the new ones begin.
             drop(ground.take());
-            let plan = Ground::cluster(3, replicas);
+            let plan = Ground::cluster(3, replicas).server(server);
             let plan = if cuts { plan.in_containers() } else { plan };
             ground = Some((replicas, cuts, plan.start().await.unwrap()));
         }

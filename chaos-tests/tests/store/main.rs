@@ -22,6 +22,7 @@ mod one_trip;
 mod queues;
 mod refusals;
 mod replicas;
+mod sentinels;
 mod talk;
 mod timelines;
 
