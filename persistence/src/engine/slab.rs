@@ -4,14 +4,16 @@
 const CHUNK: usize = 32;
 
 pub(crate) struct Slab<T> {
-    chunks: Vec<Vec<Option<T>>>,
+    /// The first chunk by itself: in most shards it is all that there is, and one step less to get to.
+    first: Vec<Option<T>>,
+    others: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
     len: usize,
 }
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), len: 0 }
+        Self { first: Vec::new(), others: Vec::new(), free: Vec::new(), len: 0 }
     }
 
     /// How many values there are.
@@ -21,10 +23,10 @@ impl<T> Slab<T> {
 
     /// How many places there are; every value is below.
     pub(crate) fn places(&self) -> u32 {
-        match self.chunks.last() {
-            None => 0,
-            // The number of places fits: insert checks it.
-            Some(last) => ((self.chunks.len() - 1) * CHUNK + last.len()) as u32,
+        // The number of places fits: insert checks it.
+        match self.others.last() {
+            None => self.first.len() as u32,
+            Some(last) => (self.others.len() * CHUNK + last.len()) as u32,
         }
     }
 
@@ -33,33 +35,49 @@ impl<T> Slab<T> {
     pub(crate) fn insert(&mut self, value: T) -> u32 {
         self.len += 1;
         if let Some(place) = self.free.pop() {
-            self.chunks[place as usize / CHUNK][place as usize % CHUNK] = Some(value);
+            if let Some(at) = self.at_mut(place) {
+                *at = Some(value);
+            }
             return place;
         }
         let place = self.places();
         assert!(place < u32::MAX, "2^32 entities of one type in one shard");
-        match self.chunks.last_mut() {
+        match self.others.last_mut() {
+            // It grows by itself: most shards of most types hold a few entities.
+            None if self.first.len() < CHUNK => self.first.push(Some(value)),
             Some(last) if last.len() < CHUNK => last.push(Some(value)),
-            // The first chunk grows by itself: most shards of most types hold a few entities.
             _ => {
-                let mut chunk = if self.chunks.is_empty() { Vec::new() } else { Vec::with_capacity(CHUNK) };
+                let mut chunk = Vec::with_capacity(CHUNK);
                 chunk.push(Some(value));
-                self.chunks.push(chunk);
+                self.others.push(chunk);
             }
         }
         place
     }
 
     pub(crate) fn get(&self, place: u32) -> Option<&T> {
-        self.chunks.get(place as usize / CHUNK)?.get(place as usize % CHUNK)?.as_ref()
+        let place = place as usize;
+        let at = match place.checked_sub(CHUNK) {
+            None => self.first.get(place),
+            Some(other) => self.others.get(other / CHUNK)?.get(other % CHUNK),
+        };
+        at?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
-        self.chunks.get_mut(place as usize / CHUNK)?.get_mut(place as usize % CHUNK)?.as_mut()
+        self.at_mut(place)?.as_mut()
+    }
+
+    fn at_mut(&mut self, place: u32) -> Option<&mut Option<T>> {
+        let place = place as usize;
+        match place.checked_sub(CHUNK) {
+            None => self.first.get_mut(place),
+            Some(other) => self.others.get_mut(other / CHUNK)?.get_mut(other % CHUNK),
+        }
     }
 
     pub(crate) fn remove(&mut self, place: u32) -> Option<T> {
-        let value = self.chunks.get_mut(place as usize / CHUNK)?.get_mut(place as usize % CHUNK)?.take()?;
+        let value = self.at_mut(place)?.take()?;
         self.len -= 1;
         if self.len == 0 {
             *self = Self::new();
@@ -70,7 +88,8 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
-        std::mem::replace(self, Self::new()).chunks.into_iter().flatten().flatten()
+        let Self { first, others, .. } = std::mem::replace(self, Self::new());
+        first.into_iter().chain(others.into_iter().flatten()).flatten()
     }
 }
 
@@ -96,6 +115,6 @@ mod tests {
         let mut slab = Slab::new();
         let place = slab.insert("a");
         slab.remove(place);
-        assert_eq!((slab.len(), slab.places(), slab.chunks.capacity()), (0, 0, 0));
+        assert_eq!((slab.len(), slab.places(), slab.first.capacity()), (0, 0, 0));
     }
 }

@@ -63,10 +63,20 @@ impl Door {
             }
             self.let_go(lane, false);
         }
-        let mut letters: Vec<_> = requests.map(|request| Letter::Deliver(request.kept())).collect();
-        let brought = if letters.is_empty() { Ok(()) } else { self.inbox.put_all(&mut letters) };
+        let left = requests.next();
+        let brought = left.map_or(Ok(()), |first| self.leave(std::iter::once(first).chain(requests)));
         self.serve();
-        brought.map_err(|why| (letters, why))
+        brought
+    }
+
+    #[cold]
+    fn leave<'a>(
+        &self,
+        requests: impl Iterator<Item = Request<&'a Address>>,
+    ) -> Result<(), (Vec<Letter>, NotTaken)> {
+        let mut letters: Vec<_> = requests.map(|request| Letter::Deliver(request.kept())).collect();
+        let put = self.inbox.put_all(&mut letters);
+        put.map_err(|why| (letters, why))
     }
 
     /// Brings what must not be refused, for the lane's task to handle.

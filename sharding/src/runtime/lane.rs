@@ -228,7 +228,7 @@ impl Lane {
 
     /// Handles requests on the spot, and does what follows from them.
     pub(crate) fn handle<'a>(&mut self, requests: impl Iterator<Item = Request<&'a Address>>) {
-        self.turn.now.since_start = self.cx.clock.since_start();
+        self.look_at_clock();
         requests.for_each(|request| self.deliver(request));
         self.finish_turn();
     }
@@ -238,7 +238,7 @@ impl Lane {
         let mut letters = std::mem::take(&mut self.letters);
         let all = inbox.take(&mut letters, LETTERS_A_TURN);
         if !letters.is_empty() {
-            self.turn.now.since_start = self.cx.clock.since_start();
+            self.look_at_clock();
             for letter in letters.drain(..) {
                 self.open(letter);
             }
@@ -246,6 +246,12 @@ impl Lane {
         }
         self.letters = letters;
         all
+    }
+
+    /// Roughly is enough for requests; and time does not go back after an exact look.
+    fn look_at_clock(&mut self) {
+        let now = &mut self.turn.now.since_start;
+        *now = (*now).max(self.cx.clock.roughly_since_start());
     }
 
     /// Whether something was begun that the lane's task must wait for.
@@ -600,7 +606,10 @@ impl Lane {
                         CallDone { shard: at, place, life, ticket, called: called.await }
                     }));
                 }
-                Action::Wake { at: due, place } => self.wakes.push(Reverse((due, at, place))),
+                Action::Wake { at: due, place } => {
+                    // Counted from a rough time, perhaps: nobody is woken early.
+                    self.wakes.push(Reverse((due + self.cx.clock.roughness(), at, place)));
+                }
                 Action::Parked(cause) => {
                     let (shard, journals) = (self.shards[at].id(), &self.cx.kinds.journal_names);
                     let journal = &journals[at % journals.len()];
