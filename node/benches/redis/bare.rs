@@ -73,9 +73,9 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// The n-th shard, with this many entities.
-    pub(crate) fn new(n: usize, entities: usize) -> Self {
-        let head = head(n);
+    /// The n-th shard under this name, with so many entities.
+    pub(crate) fn new(name: &str, n: usize, entities: usize) -> Self {
+        let head = head(name, n);
         let list = |entity: usize| (format!("{head}e:{}", notes::id(n * 1000 + entity)), 0);
         Self {
             fence: format!("{head}f"),
@@ -142,9 +142,9 @@ impl Shard {
     }
 }
 
-/// The n-th shard that this client would use.
-pub(crate) fn head(n: usize) -> String {
-    format!("{{bare:{n}}}:")
+/// Begins all keys of the n-th shard under this name.
+pub(crate) fn head(name: &str, n: usize) -> String {
+    format!("{{{name}:{n}}}:")
 }
 
 /// As the store writes it.
@@ -241,15 +241,15 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// One that writes to so many shards with so many entities each.
-    pub(crate) async fn new(servers: &Servers, shards: usize, entities: usize) -> Self {
+    /// One that writes to so many shards with so many entities each, under a name that nobody else uses.
+    pub(crate) async fn new(servers: &Servers, name: &str, shards: usize, entities: usize) -> Self {
         let mut parts: Vec<Vec<Shard>> = Vec::new();
         parts.resize_with(servers.primaries().len() * FLIGHTS, Vec::new);
         let mut turn = vec![0; servers.primaries().len()];
         for n in 0..shards {
-            let primary = servers.primary_of(&head(n));
+            let primary = servers.primary_of(&head(name, n));
             turn[primary] += 1;
-            parts[primary * FLIGHTS + turn[primary] % FLIGHTS].push(Shard::new(n, entities));
+            parts[primary * FLIGHTS + turn[primary] % FLIGHTS].push(Shard::new(name, n, entities));
         }
         let replicas = Some(servers.replicas()).filter(|replicas| *replicas > 0);
         let mut flights = Vec::new();

@@ -25,8 +25,8 @@ pub(crate) fn entities() {
         let region = notes::region(Arc::new(servers.store().await)).await;
         let entities = Arc::new(notes::entities(&region, ENTITIES));
         // As many shards as the entities lie in, or almost.
-        let bare = Bare::new(&servers, ENTITIES, 1).await;
-        let batching = Bare::new(&servers, 2 * CALLERS, 16).await;
+        let bare = Bare::new(&servers, "bare", ENTITIES, 1).await;
+        let batching = Bare::new(&servers, "batching", 2 * CALLERS, 16).await;
         (servers, region, entities, bare, batching)
     });
     let like = Cell::new(Flights { scripts: 1.0, events: Events::About(1.0) });

@@ -74,7 +74,7 @@ pub(crate) fn journal() {
             let owner = Owner::claim(Arc::clone(&journal), n).await;
             owners.push(Arc::new(tokio::sync::Mutex::new(owner)));
         }
-        let bare = Bare::new(&servers, WRITERS, ENTITIES).await;
+        let bare = Bare::new(&servers, "bare", WRITERS, ENTITIES).await;
         (servers, store, bare, owners)
     });
     let like = std::cell::Cell::new(Flights { scripts: 1.0, events: Events::UpTo(ENTITIES) });

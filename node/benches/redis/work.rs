@@ -13,15 +13,16 @@ use crate::turns::{in_turns, rate, runtime, show_cost, turn};
 const CONNECTIONS: usize = 8;
 /// Commands of a pipeline, and entities of a shard.
 const DEPTH: usize = 16;
+const NAME: &str = "bare";
 
 type All = Vec<Arc<Mutex<Flight>>>;
 
 /// Flights to shards of the first primary, nobody else's.
 async fn flights(servers: &Servers) -> All {
-    let mut mine = (0..).filter(|n| servers.primary_of(&head(*n)) == 0);
+    let mut mine = (0..).filter(|n| servers.primary_of(&head(NAME, *n)) == 0);
     let mut all = Vec::new();
     for _ in 0..CONNECTIONS {
-        let shards = mine.by_ref().take(DEPTH).map(|n| Shard::new(n, DEPTH)).collect();
+        let shards = mine.by_ref().take(DEPTH).map(|n| Shard::new(NAME, n, DEPTH)).collect();
         let flight = Flight::new(servers.connect(0).await, shards, None).await;
         all.push(Arc::new(Mutex::new(flight)));
     }
