@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: test matrix gate figures tools
+.PHONY: test matrix gate figures figures-redis tools
 
 # Everything that must hold, in one build profile.
 test: tools
@@ -24,6 +24,10 @@ gate: tools
 # The ratios of docs/performance.md. Takes some minutes; asserts nothing.
 figures:
 	$(CARGO) bench -p abide --bench figures --bench peak --locked
+
+# Those of the Redis store, on servers of its own. `make figures-redis ONLY=coerce` also builds what it names.
+figures-redis:
+	$(CARGO) bench -p abide --bench redis --locked -- $(ONLY)
 
 tools:
 	@command -v rustfmt >/dev/null && command -v cargo-clippy >/dev/null || rustup component add rustfmt clippy

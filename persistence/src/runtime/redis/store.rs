@@ -147,7 +147,7 @@ impl Journal for RedisStore {
     }
 
     fn refuses_writes(&self, shard: ShardId) -> Option<Duration> {
-        self.hub.rests(self.hub.keys.shard(shard).slot)
+        self.hub.rests(self.hub.keys.slot(shard))
     }
 
     fn read(&self, read: ReadEvents) -> Pending<Result<EventPage, ReadError>> {

@@ -23,6 +23,8 @@ pub(crate) const ID_BUCKETS: u64 = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     prefix: String,
+    /// The checksum of prefix and colon, with which that of every shard's tag begins.
+    checksum: u16,
 }
 
 /// Names the keys of one shard.
@@ -36,7 +38,7 @@ pub(crate) struct ShardKeys {
 
 impl Keys {
     pub(crate) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self { prefix: prefix.to_owned(), checksum: crc16(crc16(0, prefix.as_bytes()), b":") }
     }
 
     /// Checks a prefix; says what it breaks.
@@ -49,14 +51,28 @@ impl Keys {
     }
 
     pub(crate) fn shard(&self, shard: ShardId) -> ShardKeys {
-        let tag = format!("{}:{}", self.prefix, shard.0);
-        ShardKeys { slot: slot_of_tag(tag.as_bytes()), head: format!("{{{tag}}}:").into_bytes() }
+        let head = format!("{{{}:{}}}:", self.prefix, shard.0).into_bytes();
+        ShardKeys { slot: self.slot(shard), head }
+    }
+
+    /// In which slot the keys of a shard lie. Asked for each command, so nothing is allocated.
+    pub(crate) fn slot(&self, shard: ShardId) -> u16 {
+        let mut digits = [0; 10];
+        let (mut at, mut left) = (digits.len(), shard.0);
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                return crc16(self.checksum, &digits[at..]) % SLOTS;
+            }
+        }
     }
 
     /// The meta record, and its slot.
     pub(crate) fn meta(&self) -> (String, u16) {
         let key = format!("{}:meta", self.prefix);
-        let slot = slot_of_tag(key.as_bytes());
+        let slot = crc16(0, key.as_bytes()) % SLOTS;
         (key, slot)
     }
 }
@@ -96,22 +112,30 @@ impl ShardKeys {
     }
 }
 
-/// The slot of a key, or of what stands between its braces.
-fn slot_of_tag(tag: &[u8]) -> u16 {
-    crc16(tag) % SLOTS
-}
-
-/// CRC-16/XMODEM, which Redis Cluster uses.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(
-            crc ^ u16::from(*byte) << 8,
-            |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
-            },
-        )
+/// CRC-16/XMODEM, which Redis Cluster uses, of bytes that follow those that have this checksum.
+fn crc16(before: u16, bytes: &[u8]) -> u16 {
+    bytes.iter().fold(before, |crc, byte| {
+        let [high, low] = crc.to_be_bytes();
+        u16::from_be_bytes([low, 0]) ^ REMAINDERS[usize::from(high ^ byte)]
     })
 }
+
+/// The checksum of each byte alone.
+const REMAINDERS: [u16; 256] = {
+    let mut remainders = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
+            bit += 1;
+        }
+        remainders[byte] = crc;
+        byte += 1;
+    }
+    remainders
+};
 
 #[cfg(test)]
 mod tests {
@@ -120,10 +144,13 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_the_cluster_specification() {
-        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(crc16(0, b"123456789"), 0x31c3);
         // `CLUSTER KEYSLOT` of a 7.0 server.
-        assert_eq!(slot_of_tag(b"abide:meta"), 753);
-        assert_eq!(Keys::new("abide").shard(ShardId(7)).slot, slot_of_tag(b"abide:7"));
+        assert_eq!(Keys::new("abide").meta().1, 753);
+        for shard in [0, 7, 10, 1023, u32::MAX] {
+            let tag = format!("abide:{shard}");
+            assert_eq!(Keys::new("abide").slot(ShardId(shard)), crc16(0, tag.as_bytes()) % SLOTS);
+        }
     }
 
     #[test]
