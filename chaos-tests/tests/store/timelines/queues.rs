@@ -11,7 +11,6 @@ use crate::connecting::{open, options};
 
 /// Between two tries a call lies in no queue, and is in hand all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it holds all of them: calls that pause between tries are not counted"]
 async fn no_more_calls_are_in_hand_than_a_queue_may_hold() {
     let ground = Ground::single().start().await.unwrap();
     let mut short = options(&ground).alone();

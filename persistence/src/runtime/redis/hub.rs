@@ -1,6 +1,6 @@
 //! Where jobs go: the primaries, the table from slots to them, and what waits for neither.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use rand::RngExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connector::Address;
 use super::engine::keys::{Keys, SLOTS};
@@ -17,7 +17,7 @@ use super::job::Job;
 use super::meter::Meter;
 use super::options::{FullQueue, OnFullQueue, RedisOptions};
 use super::primary::{Admission, Lane, Primary};
-use super::queue::Queued;
+use super::queue::{InHand, Queued};
 use crate::ids::ShardId;
 
 /// Pauses before a job is sent again. A new primary is known within tens of milliseconds; until then there is
@@ -49,6 +49,10 @@ pub(super) struct Hub {
     /// Why the topology is not known, in words.
     blindness: Mutex<String>,
     is_closed: AtomicBool,
+    /// Calls in hand, all together.
+    in_hand: Arc<AtomicUsize>,
+    /// Those of slots that nobody was known to own when they came.
+    homeless: Arc<AtomicUsize>,
 }
 
 impl Hub {
@@ -65,6 +69,8 @@ impl Hub {
             watched: Mutex::new((Vec::new(), Some(Duration::ZERO))),
             blindness: Mutex::new("the servers were not asked yet".to_owned()),
             is_closed: AtomicBool::new(false),
+            in_hand: Arc::default(),
+            homeless: Arc::default(),
         })
     }
 
@@ -94,20 +100,24 @@ impl Hub {
 
     /// A new job. One that finds no room is given up at once.
     pub(super) fn submit(self: &Arc<Self>, lane: Lane, shard: ShardId, job: Box<dyn Job>) {
-        let mut queued = Queued::new(job, Instant::now() + self.options.call_timeout);
-        if let Some(primary) = self.owner(queued.job.slot()) {
-            let waiting = primary.waiting(lane);
-            if waiting >= self.options.max_queue && !self.admits(&primary, shard, waiting) {
-                self.metrics.refused_by_queue.increment(1);
-                queued.trouble = format!("{waiting} calls wait for {} already", primary.address);
-                return queued.give_up();
-            }
+        let owner = self.owner(job.slot());
+        let of = owner.as_ref().map_or(&self.homeless, |primary| primary.in_hand(lane));
+        let before = of.load(Ordering::Acquire);
+        let has_room = before < self.options.max_queue || self.admits(owner.as_deref(), shard, before);
+        let in_hand = InHand::new([of, &self.in_hand]);
+        let mut queued = Queued::new(job, Instant::now() + self.options.call_timeout, in_hand);
+        if has_room {
+            return self.dispatch(lane, queued);
         }
-        self.dispatch(lane, queued);
+        self.metrics.refused_by_queue.increment(1);
+        let server =
+            owner.map_or("a server that is not known yet".to_owned(), |owner| owner.address.to_string());
+        queued.trouble = format!("{before} calls to {server} are in hand already");
+        queued.give_up();
     }
 
-    fn admits(&self, primary: &Primary, shard: ShardId, queued: usize) -> bool {
-        let Some(hook) = &self.options.on_full_queue else { return false };
+    fn admits(&self, primary: Option<&Primary>, shard: ShardId, queued: usize) -> bool {
+        let (Some(hook), Some(primary)) = (&self.options.on_full_queue, primary) else { return false };
         hook(&FullQueue { primary: primary.address.clone(), shard, queued }) == OnFullQueue::Admit
     }
 
@@ -198,6 +208,10 @@ impl Hub {
                 primary.retire();
             }
         }
+        if self.is_closed() {
+            // It was closed meanwhile, and knew nothing of these.
+            self.retire_all();
+        }
         self.metrics.topology_changed();
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -221,12 +235,20 @@ impl Hub {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Takes nothing in any more, and waits for what is in hand.
+    /// Takes nothing in any more, and waits for what is in hand, for no longer than a call may take.
     pub(super) async fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
+        self.retire_all();
+        self.look_around();
+        let give_up_at = Instant::now() + self.options.call_timeout + LONGEST_PAUSE;
+        while self.in_hand.load(Ordering::Acquire) > 0 && Instant::now() < give_up_at {
+            sleep(FIRST_PAUSE).await;
+        }
+    }
+
+    fn retire_all(&self) {
         for primary in self.primaries() {
             primary.retire();
         }
-        self.look_around();
     }
 }

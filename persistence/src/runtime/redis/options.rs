@@ -128,7 +128,8 @@ pub struct RedisOptions {
     pub flushes_in_flight: usize,
     /// Most events of one flush.
     pub max_batch: usize,
-    /// Most batches that wait for one primary.
+    /// Most calls in hand for one primary, of events or of snapshots, read or written: queued, in flight, or
+    /// pausing between two tries.
     pub max_queue: usize,
     /// Asked where that is reached; without it the write is refused.
     pub on_full_queue: Option<FullQueueHook>,

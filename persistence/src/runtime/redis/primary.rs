@@ -4,7 +4,7 @@
 //! gathered meanwhile: nobody waits for a timer, and the busier the server, the larger the flights. Writes end
 //! with a `WAIT` for their replicas and a `ROLE`, which says which replicas those were.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ use crate::engine::breaker::{Breaker, Called};
 /// What a server may take to answer beyond what it was told to wait. One that takes longer is hung or cut off,
 /// and what was sent to it is in doubt.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Bytes a second that the way to a server carries at least; a snapshot may have many megabytes.
+const SLOWEST_WAY: f64 = 1e6;
 
 /// Which queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +57,6 @@ impl Lane {
     fn writes(self) -> bool {
         matches!(self, Self::Write | Self::SaveSnapshots)
     }
-
-    fn breaker(self) -> usize {
-        usize::from(!self.writes())
-    }
 }
 
 /// One primary.
@@ -65,10 +64,12 @@ pub(super) struct Primary {
     pub(super) address: Address,
     hub: Weak<Hub>,
     queues: [Queue; 4],
-    /// One for writes, one for reads.
-    breakers: [Mutex<Breaker>; 2],
+    /// One for each lane: snapshots that are too large for the way must not stop events.
+    breakers: [Mutex<Breaker>; 4],
     /// Whether a breaker may be open, so that nobody takes its lock to learn that it is not.
-    may_rest: [AtomicBool; 2],
+    may_rest: [AtomicBool; 4],
+    /// How many calls are in hand, for each lane; see [`InHand`].
+    in_hand: [Arc<AtomicUsize>; 4],
     redundancy: Mutex<Redundancy>,
     is_retired: AtomicBool,
 }
@@ -83,8 +84,9 @@ impl Primary {
             address,
             hub: Arc::downgrade(hub),
             queues: Default::default(),
-            breakers: [breaker(), breaker()],
+            breakers: Lane::ALL.map(|_| breaker()),
             may_rest: Default::default(),
+            in_hand: Default::default(),
             redundancy: Mutex::new(Redundancy::new(options.wait_replicas, floor, Some(Duration::ZERO))),
             is_retired: AtomicBool::new(false),
         });
@@ -102,11 +104,16 @@ impl Primary {
     }
 
     fn breaker(&self, lane: Lane) -> MutexGuard<'_, Breaker> {
-        self.breakers[lane.breaker()].lock().unwrap_or_else(PoisonError::into_inner)
+        self.breakers[lane as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn redundancy(&self) -> MutexGuard<'_, Redundancy> {
         self.redundancy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts calls that are in hand.
+    pub(super) fn in_hand(&self, lane: Lane) -> &Arc<AtomicUsize> {
+        &self.in_hand[lane as usize]
     }
 
     /// How many jobs wait.
@@ -116,7 +123,7 @@ impl Primary {
 
     /// How long calls are refused; see [`Breaker::rests`].
     pub(super) fn rests(&self, lane: Lane, now: Duration) -> Option<Duration> {
-        if !self.may_rest[lane.breaker()].load(Ordering::Relaxed) {
+        if !self.may_rest[lane as usize].load(Ordering::Relaxed) {
             return None;
         }
         self.breaker(lane).rests(now)
@@ -147,7 +154,14 @@ impl Primary {
         let Some(leave) = queued.leave.take() else { return };
         let mut breaker = self.breaker(lane);
         breaker.called(now, leave, called);
-        self.may_rest[lane.breaker()].store(breaker.rests(now).is_some(), Ordering::Relaxed);
+        self.may_rest[lane as usize].store(breaker.rests(now).is_some(), Ordering::Relaxed);
+    }
+
+    /// Its time is up. A server that has answered, whatever it was, is there.
+    fn give_up(&self, lane: Lane, mut queued: Queued, now: Duration) {
+        let called = if queued.was_answered { Called::Answered } else { Called::TimedOut };
+        self.called(lane, &mut queued, called, now);
+        queued.give_up();
     }
 
     /// It owns nothing any more: what waits is for others.
@@ -184,8 +198,7 @@ impl Primary {
         let mut mine = Vec::with_capacity(taken.len());
         for mut queued in taken {
             if queued.deadline <= now {
-                self.called(lane, &mut queued, Called::TimedOut, hub.now());
-                queued.give_up();
+                self.give_up(lane, queued, hub.now());
             } else if hub.owner(queued.job.slot()).is_some_and(|owner| !Arc::ptr_eq(&owner, self)) {
                 queued.leave = None;
                 hub.dispatch(lane, queued);
@@ -226,8 +239,12 @@ impl Primary {
             ends.push(pipeline.len());
         }
         let wait = if lane.writes() { self.ask_for_replicas(hub, &mut pipeline) } else { Waits::ForNobody };
-        let limit =
+        let mut limit =
             ANSWER_WITHIN + if wait == Waits::ForNobody { Duration::ZERO } else { hub.options.wait_timeout };
+        if lane == Lane::SaveSnapshots {
+            let bytes: usize = flying.iter().map(|queued| queued.job.weight() * 1024).sum();
+            limit += Duration::from_secs_f64(bytes as f64 / SLOWEST_WAY);
+        }
         let began = Instant::now();
         let answer = match timeout(limit, open.send(&pipeline)).await {
             Ok(Ok(values)) if values.len() == pipeline.len() => Ok(values),
@@ -391,11 +408,9 @@ impl Primary {
             let attempts = waiting.iter().map(|queued| queued.attempts).min().unwrap_or(0);
             hub.pause(attempts).await;
             let now = Instant::now();
-            for mut queued in waiting {
+            for queued in waiting {
                 if queued.deadline <= now {
-                    let called = if queued.was_answered { Called::Answered } else { Called::TimedOut };
-                    primary.called(lane, &mut queued, called, hub.now());
-                    queued.give_up();
+                    primary.give_up(lane, queued, hub.now());
                 } else {
                     primary.put_back(&hub, lane, queued);
                 }

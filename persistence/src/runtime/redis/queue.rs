@@ -1,7 +1,8 @@
 //! Jobs that wait for a primary, in the order in which they came.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,12 +23,34 @@ pub(super) struct Queued {
     pub(super) was_answered: bool,
     /// From the breaker of the primary in whose queue it is.
     pub(super) leave: Option<Leave>,
+    _in_hand: InHand,
+}
+
+/// Counts a call while it is in hand: queued, in flight, or pausing between two tries.
+pub(super) struct InHand([Arc<AtomicUsize>; 2]);
+
+impl InHand {
+    /// One more in each of two counts.
+    pub(super) fn new(counts: [&Arc<AtomicUsize>; 2]) -> Self {
+        Self(counts.map(|count| {
+            count.fetch_add(1, Ordering::AcqRel);
+            Arc::clone(count)
+        }))
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        for count in &self.0 {
+            count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
 }
 
 impl Queued {
-    pub(super) fn new(job: Box<dyn Job>, deadline: Instant) -> Self {
+    pub(super) fn new(job: Box<dyn Job>, deadline: Instant, in_hand: InHand) -> Self {
         let trouble = "it was not sent: other writes were before it".to_owned();
-        Self { job, deadline, attempts: 0, trouble, was_answered: false, leave: None }
+        Self { job, deadline, attempts: 0, trouble, was_answered: false, leave: None, _in_hand: in_hand }
     }
 
     /// Tells whoever waits that nobody tries any further.

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use redis::{Pipeline, Value};
 use tokio::time::timeout;
 
@@ -91,11 +92,11 @@ impl Watcher {
                 (address, answer.unwrap_or(Err(late)))
             }
         };
-        let asking: Vec<_> = asked.into_iter().map(ask).collect();
-        let mut is_changed = false;
+        let mut asking: FuturesUnordered<_> = asked.into_iter().map(ask).collect();
         let mut troubles = Vec::new();
         let mut alone = Vec::new();
-        for (address, answer) in join_all(asking).await {
+        while let Some((address, answer)) = asking.next().await {
+            let mut is_changed = false;
             match answer {
                 Ok((said, link)) => {
                     self.links.insert(address.clone(), link);
@@ -110,11 +111,18 @@ impl Watcher {
                 }
                 Err(trouble) => troubles.push(trouble),
             }
+            // At once: whoever does not answer holds up nobody.
+            if is_changed {
+                self.hub.follow(&self.routes);
+            }
         }
-        is_changed |= self.choose(&alone, &mut troubles);
-        if is_changed {
+        drop(asking);
+        if self.choose(&alone, &mut troubles) {
             self.hub.follow(&self.routes);
         }
+        self.routes.end_look();
+        let asked: Vec<&Address> = self.routes.nodes().chain(&self.hub.options.seeds).collect();
+        self.links.retain(|address, _| asked.contains(&address));
         self.hub.show();
         let result = match self.routes.homeless() {
             0 => Ok(()),
@@ -178,15 +186,19 @@ async fn ask(hub: &Hub, address: &Address, link: Option<Link>) -> Result<(Said, 
         Deployment::Sentinel { master } => {
             asked.cmd("SENTINEL").arg("MASTER").arg(master);
             asked.cmd("SENTINEL").arg("REPLICAS").arg(master);
+            asked.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master);
         }
     }
     let answers = link.send(&asked).await.map_err(|error| format!("{address}: {error}"))?;
-    let said = match (&hub.options.deployment, <[Value; 2]>::try_from(answers)) {
-        (Deployment::Direct, Ok([nodes, role])) => node_said(address, nodes, role),
-        (Deployment::Sentinel { master }, Ok([watched, replicas])) => {
-            sentinel_said(address, master, watched, replicas)
+    let odd = |_| format!("{address} gave another number of answers");
+    let said = match &hub.options.deployment {
+        Deployment::Direct => {
+            let [nodes, role] = <[Value; 2]>::try_from(answers).map_err(odd)?;
+            node_said(address, nodes, role)
         }
-        (_, Err(_)) => Err(format!("{address} gave another number of answers")),
+        Deployment::Sentinel { master } => {
+            sentinel_said(address, master, <[Value; 3]>::try_from(answers).map_err(odd)?)
+        }
     };
     Ok((said?, link))
 }
@@ -207,7 +219,11 @@ fn node_said(address: &Address, nodes: Value, role: Value) -> Result<Said, Strin
     }
 }
 
-fn sentinel_said(address: &Address, master: &str, watched: Value, replicas: Value) -> Result<Said, String> {
+fn sentinel_said(
+    address: &Address,
+    master: &str,
+    [watched, replicas, leads_to]: [Value; 3],
+) -> Result<Said, String> {
     let watched = match reply(watched) {
         Reply::Done(watched) => watched,
         _ => return Err(format!("the Sentinel at {address} does not watch {master:?}")),
@@ -217,11 +233,24 @@ fn sentinel_said(address: &Address, master: &str, watched: Value, replicas: Valu
     let place = |fields: &HashMap<&str, &str>| {
         Some(Address::new(*fields.get("ip")?, fields.get("port")?.parse().ok()?))
     };
-    let primary = place(&watched)
+    // While it leads a failover, this names the new primary already, and what it says of the old one does not.
+    let leads_to = match reply(leads_to) {
+        Reply::Done(Value::Array(parts)) => parts,
+        _ => Vec::new(),
+    };
+    let primary = match leads_to.as_slice() {
+        [host, port] => text(host).zip(text(port).and_then(|port| port.parse().ok())),
+        _ => None,
+    };
+    let primary = primary
+        .map(|(host, port)| Address::new(host, port))
         .ok_or_else(|| format!("the Sentinel at {address} does not say where {master:?} is"))?;
+    // The old primary is listed too, as dead as it is. It cannot be elected before it has been in sync.
+    let was_replica = |fields: &HashMap<&str, &str>| fields.get("role-reported") != Some(&"master");
     let replicas = match reply(replicas) {
         Reply::Done(Value::Array(replicas)) => {
-            replicas.iter().filter_map(|replica| place(&fields(replica))).collect()
+            let replicas = replicas.iter().map(fields).filter(was_replica);
+            replicas.filter_map(|replica| place(&replica)).collect()
         }
         _ => Vec::new(),
     };

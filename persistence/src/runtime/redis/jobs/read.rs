@@ -175,22 +175,29 @@ impl Job for ReadJob {
         if self.read.known.is_some() {
             pipeline.cmd("GET").arg(self.keys.fence());
         }
-        pipeline.cmd("HGET").arg(self.keys.bases()).arg(id);
+        pipeline.cmd("HGET").arg(self.keys.bases()).arg(&id);
         pipeline.cmd("LLEN").arg(&events);
         if piece.count > 0 {
             let start = piece.first - self.base - 1;
             pipeline.cmd("LRANGE").arg(events).arg(start).arg(start + (piece.count - 1));
         }
+        if self.read.known.is_none() {
+            // Somebody may delete meanwhile: then base and list are not of one moment.
+            pipeline.cmd("HGET").arg(self.keys.bases()).arg(id);
+        }
     }
 
     fn read(&mut self, replies: Vec<Reply>, _: &Replicated) -> Verdict {
-        let values = match all_done(replies) {
+        let mut values = match all_done(replies) {
             Ok(values) => values,
             Err(Failed::Again(again)) => return again,
             Err(Failed::Foreign(what)) => {
                 return self.damaged(format!("a key holds what is not Abide's: {what}"));
             }
         };
+        if self.read.known.is_none() && values.pop().as_ref() != values.first() {
+            return self.start_over();
+        }
         let mut values = values.into_iter();
         if let Some(known) = self.read.known {
             let held = match values.next().as_ref().and_then(Held::read) {
