@@ -39,7 +39,7 @@ impl Stage {
     /// How many events the store inside holds.
     async fn stored(&self, id: &PersistenceId) -> u64 {
         let owner = Owner::of(&(Arc::new(MemoryJournal::new()) as Arc<dyn Journal>), id).await;
-        let read = ReadEvents { claim: None, ..owner.window(id, 1, u64::MAX, usize::MAX) };
+        let read = ReadEvents { known: None, ..owner.window(id, 1, u64::MAX, usize::MAX) };
         let page = self.plain.read(read).await.expect("a page");
         assert_eq!(page.last, SequenceNr(page.events.len() as u64));
         page.last.0

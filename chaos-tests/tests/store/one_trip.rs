@@ -17,8 +17,9 @@ async fn few_events_come_with_their_snapshot_and_many_are_left_to_pages() {
     assert_eq!(Journal::store_id(&store), SnapshotStore::store_id(&store));
 
     let (mut owner, id) = Owner::of_fresh_entity(&journal).await;
-    let load =
-        |owner: &Owner| store.load_for_recovery(owner.shard, id.clone(), SnapshotCriteria::ANY, owner.claim);
+    let load = |owner: &Owner| {
+        store.load_for_recovery(owner.shard, id.clone(), SnapshotCriteria::ANY, owner.known())
+    };
     let Loaded { snapshot: none, stream } = load(&owner).await.unwrap();
     assert_eq!((none, stream), (None, Some(owner.read(&id).await.unwrap())), "an entity without a past");
 

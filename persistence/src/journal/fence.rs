@@ -272,9 +272,10 @@ pub fn judge_batch(held: Option<Token>, claim: Claim, number: u64, writer: Write
     }
 }
 
-/// Whether a read by the holder of `claim` may decide anything: a stale server answers with another token.
-pub fn may_decide(held: Option<Token>, claim: Claim) -> bool {
-    held.is_some_and(|held| held.claim == claim)
+/// Whether a read by a holder who knows this may decide anything. A stale server answers with another claim,
+/// or, if its successor took over within the claim, with fewer batches than were acknowledged.
+pub fn may_decide(held: Option<Token>, known: Known) -> bool {
+    held.is_some_and(|held| held.claim == known.claim && held.batch >= known.batch)
 }
 
 #[cfg(test)]

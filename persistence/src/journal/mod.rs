@@ -207,8 +207,10 @@ pub struct ReadEvents {
     pub max_events: usize,
     /// The page ends after the event that reaches this many bytes.
     pub max_bytes: usize,
-    /// The claim that must hold the shard for the answer to count; `None` reads without deciding.
-    pub claim: Option<Claim>,
+    /// What a server must hold for its answer to count: the reader's claim, and under it the last batch that was
+    /// acknowledged when the read began, because a server that was left behind lacks one. `None` reads
+    /// without deciding.
+    pub known: Option<Known>,
 }
 
 /// A page of events, oldest first.
@@ -363,8 +365,8 @@ impl WriteError {
 /// Why a page was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The shard is not held by the reader's claim: by a newer one; or by an older one or none, and then
-    /// either the server asked was left behind, or the journal has lost the claim.
+    /// The shard is not held by the reader's claim: by a newer one; or by an older one or none, or without the
+    /// last batch, and then either the server asked was left behind, or the journal has lost something.
     #[error("fenced: the journal holds {} for the shard", words(*held))]
     Fenced {
         /// What the journal holds.

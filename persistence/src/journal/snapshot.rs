@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{Claim, EventPage, EventToken, Pending, StoreError, StoreId};
+use super::{Claim, EventPage, EventToken, Known, Pending, StoreError, StoreId};
 use crate::ids::{PersistenceId, SequenceNr, ShardId};
 
 /// One saved state of one entity.
@@ -146,17 +146,17 @@ pub trait SnapshotStore: Send + Sync + 'static {
         None
     }
 
-    /// The same as [`load`](Self::load), for a recovery under this claim: a store that is the entity's journal
-    /// too may hand over the events with it, and spare a second question. They count like those of a
-    /// [read](super::Journal::read) under that claim; if the claim does not hold the shard, none come.
+    /// The same as [`load`](Self::load), for a recovery by somebody who knows this: a store that is the entity's
+    /// journal too may hand over the events with it, and spare a second question. They count like those of a
+    /// [read](super::Journal::read) that knows the same; where that would be fenced, none come.
     fn load_for_recovery(
         &self,
         shard: ShardId,
         persistence_id: PersistenceId,
         criteria: SnapshotCriteria,
-        claim: Claim,
+        known: Known,
     ) -> Pending<Result<Loaded, SnapshotError>> {
-        let _ = claim;
+        let _ = known;
         let load = self.load(shard, persistence_id, criteria);
         Box::pin(async move { load.await.map(Loaded::from) })
     }

@@ -119,7 +119,7 @@ impl Owner {
             to: SequenceNr(to),
             max_events,
             max_bytes: usize::MAX,
-            claim: Some(self.claim),
+            known: Some(self.known()),
         }
     }
 

@@ -95,7 +95,7 @@ async fn history() -> History {
 async fn contents(store: &EmbeddedStore, owner: &Owner, like: &Contents) -> Contents {
     let mut found = Contents::new();
     for id in like.keys() {
-        let read = ReadEvents { claim: None, ..owner.window(id, 1, u64::MAX, usize::MAX) };
+        let read = ReadEvents { known: None, ..owner.window(id, 1, u64::MAX, usize::MAX) };
         let page = store.read(read).await.expect("neither a gap nor damage");
         let (deleted_to, last) = (page.deleted_to.0, page.last.0);
         assert!(page.events.into_iter().eq((deleted_to + 1..=last).map(|number| event(number, b"event"))));
@@ -217,7 +217,7 @@ async fn the_newest_of_several_log_files_is_cut_like_the_only_one() {
             }
             fs::remove_file(dir.path().join("acknowledged")).unwrap();
             let store = open(dir.path()).unwrap();
-            let read = ReadEvents { claim: None, ..owner.window(&id, 1, u64::MAX, usize::MAX) };
+            let read = ReadEvents { known: None, ..owner.window(&id, 1, u64::MAX, usize::MAX) };
             let page = store.read(read).await.expect("neither a gap nor damage");
             assert_eq!((page.events.len() as u64, page.last.0), (left, left));
             store.close().await;

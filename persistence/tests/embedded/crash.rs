@@ -29,7 +29,7 @@ fn whole(shard: u32) -> ReadEvents {
         to: SequenceNr(u64::MAX),
         max_events: usize::MAX,
         max_bytes: usize::MAX,
-        claim: None,
+        known: None,
     }
 }
 

@@ -221,7 +221,7 @@ fn window(name: &str) -> ReadEvents {
         to: SequenceNr(u64::MAX),
         max_events: 1_000,
         max_bytes: usize::MAX,
-        claim: None,
+        known: None,
     }
 }
 

@@ -88,8 +88,8 @@ pub enum Action {
         place: Place,
         /// Which life of the shard asked.
         life: u64,
-        /// The claim that the entity will read its events under.
-        claim: Claim,
+        /// What the entity's events will be read by.
+        known: Known,
         /// Whose.
         persistence_id: PersistenceId,
         /// Which.
@@ -508,17 +508,19 @@ impl Shard {
                 Some(rests) => drop(self.look_again(turn, rests, actions)),
             }
         }
+        // Under the claim that holds, no more than this was acknowledged.
+        let known = self.known.filter(|known| known.claim == claim).unwrap_or(Known { claim, batch: 0 });
         for place in std::mem::take(&mut self.loads) {
             let Some(store) = self.stores[usize::from(place.0.0)].as_mut() else { continue };
             let (shard, life) = (self.id, self.life);
             match store.begin_load(turn, place.1) {
                 None => {}
                 Some(Load::Snapshot { persistence_id, criteria }) => {
-                    actions.push(Action::LoadSnapshot { place, life, claim, persistence_id, criteria });
+                    actions.push(Action::LoadSnapshot { place, life, known, persistence_id, criteria });
                 }
                 Some(Load::Events { persistence_id, from, to, max_events, max_bytes }) => {
-                    let claim = Some(claim);
-                    let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, claim };
+                    let known = Some(known);
+                    let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, known };
                     actions.push(Action::Read { place, life, read });
                 }
             }

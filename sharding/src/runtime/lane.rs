@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use abide_persistence::engine::{Call, Called, Calling, Report, Running, Ticket, Turn, panic_message};
 use abide_persistence::journal::{
-    Claim, ClaimError, Epoch, EventPage, Journal, Loaded, Pending, ReadError, SnapshotCriteria,
+    Claim, ClaimError, Epoch, EventPage, Journal, Known, Loaded, Pending, ReadError, SnapshotCriteria,
     SnapshotError, SnapshotStore, StoreError, WriteError, Writer,
 };
 use abide_persistence::model::{Answer, Failure};
@@ -540,12 +540,14 @@ impl Lane {
                 Action::Read { place, life, read } => {
                     let (journal, permit) = (Arc::clone(self.journal(at)), self.turn_to_recover(at, place));
                     let config = self.cx.config;
-                    let known =
-                        self.stream.take_if(|(of, under, _)| *of == place && read.claim == Some(*under));
+                    let here = self.stream.take_if(|(of, under, _)| {
+                        *of == place && read.known.is_some_and(|known| known.claim == *under)
+                    });
                     self.reads.push(Box::pin(async move {
-                        let claim = read.claim.unwrap_or(Claim { epoch: Epoch(0), session: 0 });
+                        let claim =
+                            read.known.map_or(Claim { epoch: Epoch(0), session: 0 }, |known| known.claim);
                         let (page, permit) = match permit.await {
-                            Ok(permit) => match known {
+                            Ok(permit) => match here {
                                 Some((_, _, stream)) => (Ok(stream.window(&read)), Some(permit)),
                                 None => {
                                     let (limit, none) = (config.recovery_event_timeout, "no events came");
@@ -558,9 +560,9 @@ impl Lane {
                         ReadDone { shard: at, place, life, claim, read: Read::Page(page), permit }
                     }));
                 }
-                Action::LoadSnapshot { place, life, claim, persistence_id, criteria } => {
+                Action::LoadSnapshot { place, life, known, persistence_id, criteria } => {
                     let kind = self.cx.kinds.get(place.0);
-                    let (store, under) = (kind.snapshots.clone(), kind.is_one_store.then_some(claim));
+                    let (store, under) = (kind.snapshots.clone(), kind.is_one_store.then_some(known));
                     let permit = self.turn_to_recover(at, place);
                     let (config, id) = (self.cx.config, self.shards[at].id());
                     self.reads.push(Box::pin(async move {
@@ -571,7 +573,14 @@ impl Lane {
                             ),
                             Err(cause) => (Err(SnapshotError::Failed(cause)), None),
                         };
-                        ReadDone { shard: at, place, life, claim, read: Read::Snapshot(loaded), permit }
+                        ReadDone {
+                            shard: at,
+                            place,
+                            life,
+                            claim: known.claim,
+                            read: Read::Snapshot(loaded),
+                            permit,
+                        }
                     }));
                 }
                 Action::Call { place, life, calling: Calling { ticket, persistence_id, call } } => {
@@ -748,13 +757,13 @@ async fn load(
     store: Option<Arc<dyn SnapshotStore>>,
     shard: ShardId,
     persistence_id: PersistenceId,
-    (criteria, under): (SnapshotCriteria, Option<Claim>),
+    (criteria, under): (SnapshotCriteria, Option<Known>),
     config: &RegionConfig,
 ) -> Result<Loaded, SnapshotError> {
     let store = store.ok_or_else(no_store)?;
     let load = async {
         match under {
-            Some(claim) => store.load_for_recovery(shard, persistence_id, criteria, claim).await,
+            Some(known) => store.load_for_recovery(shard, persistence_id, criteria, known).await,
             None => store.load(shard, persistence_id, criteria).await.map(Loaded::from),
         }
     };

@@ -24,7 +24,7 @@ impl Region {
     ) -> Pending<Result<EventPage, ReadError>> {
         let persistence_id = of.persistence_id().clone();
         let shard = of.hash.shard(self.shards());
-        let claim = None;
+        let known = None;
         self.journal_of(of.type_index).read(ReadEvents {
             shard,
             persistence_id,
@@ -32,7 +32,7 @@ impl Region {
             to,
             max_events,
             max_bytes,
-            claim,
+            known,
         })
     }
 

@@ -61,9 +61,9 @@ fn answer(disk: &Disk, shared: &Shared, question: Question) {
 
 fn page(disk: &Disk, shared: &Shared, read: &ReadEvents) -> Result<EventPage, ReadError> {
     // The token before the view: the view then holds at least all that was written under the claim.
-    if let Some(claim) = read.claim {
+    if let Some(known) = read.known {
         let held = shared.token(read.shard);
-        if !fence::may_decide(held, claim) {
+        if !fence::may_decide(held, known) {
             return Err(ReadError::Fenced { held });
         }
     }

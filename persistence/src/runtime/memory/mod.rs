@@ -174,9 +174,9 @@ impl State {
     }
 
     fn read(&self, read: &ReadEvents) -> Result<EventPage, ReadError> {
-        if let Some(claim) = read.claim {
+        if let Some(known) = read.known {
             let held = self.tokens.get(&read.shard).copied();
-            if !may_decide(held, claim) {
+            if !may_decide(held, known) {
                 return Err(ReadError::Fenced { held });
             }
         }

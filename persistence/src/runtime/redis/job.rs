@@ -9,6 +9,9 @@ use redis::{Pipeline, Value};
 use super::engine::replies::{Reply, Then};
 use super::link::Link;
 
+/// Reads of one flight, as long as they are answered in time.
+pub(super) const READS: usize = 256;
+
 /// One thing to be done at the primary of one slot.
 pub(super) trait Job: Send {
     /// Where it is to be done.
@@ -25,8 +28,11 @@ pub(super) trait Job: Send {
     /// Reads the answers. `replicated` says whether enough replicas have what the flight wrote.
     fn read(&mut self, replies: Vec<Reply>, replicated: &Replicated) -> Verdict;
 
-    /// Nobody tries any further. `in_doubt` says whether some sending may still have run, or may yet run.
-    fn give_up(self: Box<Self>, reason: &str, in_doubt: bool);
+    /// A sending was not answered: it may have run, or may yet run.
+    fn unanswered(&mut self) {}
+
+    /// Nobody tries any further.
+    fn give_up(self: Box<Self>, reason: &str);
 }
 
 /// Whether enough replicas have what a flight wrote.

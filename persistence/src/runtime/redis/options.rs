@@ -122,7 +122,7 @@ pub struct RedisOptions {
     pub wait_replicas: WaitReplicas,
     /// How long one `WAIT` may take; the write stays in doubt and is tried again after it.
     pub wait_timeout: Duration,
-    /// Wait for the replicas' disks too (`WAITAOF`, from Redis 7.2 on).
+    /// Wait for the disks too, the primary's and the replicas' (`WAITAOF`, from Redis 7.2 on).
     pub wait_aof: bool,
     /// Flushes in flight for each primary.
     pub flushes_in_flight: usize,

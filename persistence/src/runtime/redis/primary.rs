@@ -15,7 +15,7 @@ use super::connector::{Address, Role};
 use super::engine::redundancy::Redundancy;
 use super::engine::replies::{Reply, Then, connected_replicas, reply};
 use super::hub::Hub;
-use super::job::{Replicated, Verdict};
+use super::job::{READS, Replicated, Verdict};
 use super::link::Link;
 use super::options::WaitReplicas;
 use super::queue::{Queue, Queued};
@@ -25,8 +25,6 @@ use crate::engine::breaker::{Breaker, Called};
 /// What a server may take to answer beyond what it was told to wait. One that takes longer is hung or cut off,
 /// and what was sent to it is in doubt.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// Reads of one flight.
-const READS: usize = 256;
 
 /// Which queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,38 +218,50 @@ impl Primary {
             }
         }
         let Some(open) = link else { return };
-        let mut pipeline = Pipeline::with_capacity(flying.len() + 2);
+        let mut pipeline = Pipeline::with_capacity(flying.len());
         let mut ends = Vec::with_capacity(flying.len());
         for queued in &mut flying {
             queued.job.send(open, &mut pipeline);
             queued.attempts += 1;
             ends.push(pipeline.len());
         }
-        let wait = if lane.writes() { self.ask_for_replicas(hub, &mut pipeline) } else { Waits::ForNobody };
+        let mut behind = Pipeline::new();
+        let wait = if lane.writes() { self.ask_for_replicas(hub, &mut behind) } else { Waits::ForNobody };
         let limit =
             ANSWER_WITHIN + if wait == Waits::ForNobody { Duration::ZERO } else { hub.options.wait_timeout };
+        let sent = pipeline.len() + behind.len();
         let began = Instant::now();
-        let answer = match timeout(limit, open.send(&pipeline)).await {
-            Ok(Ok(values)) if values.len() == pipeline.len() => Ok(values),
-            Ok(Ok(values)) => {
-                Err(format!("{} answered {} of {}", self.address, values.len(), pipeline.len()))
+        let answer = match timeout(limit, open.send_both(&pipeline, &behind)).await {
+            Ok(Ok(both)) if both.values.len() == sent => {
+                hub.metrics.flight(lane, flying.len(), both.at - began);
+                if wait != Waits::ForNobody {
+                    hub.metrics.waited(lane, both.at.elapsed());
+                }
+                Ok(both.values)
             }
+            Ok(Ok(both)) => Err(format!("{} answered {} of {sent}", self.address, both.values.len())),
             Ok(Err(error)) => Err(format!("{}: {error}", self.address)),
             Err(_) => Err(format!("{} did not answer within {limit:?}", self.address)),
         };
-        hub.metrics.flight(lane, flying.len(), began.elapsed());
         match answer {
             Ok(values) => {
                 let then = self.land(hub, lane, flying, &ends, values, wait);
-                if then == Some(Then::LoadScripts) && open.load_scripts().await.is_err() {
+                let is_usable = match then {
+                    Some(Then::LoadScripts) => {
+                        matches!(timeout(ANSWER_WITHIN, open.load_scripts()).await, Ok(Ok(())))
+                    }
+                    then => then != Some(Then::Reconnect),
+                };
+                if !is_usable {
                     *link = None;
                 }
             }
             Err(reason) => {
                 *link = None;
+                hub.metrics.flight(lane, flying.len(), began.elapsed());
                 hub.metrics.doubt(lane, flying.len());
                 for queued in &mut flying {
-                    queued.in_doubt = true;
+                    queued.job.unanswered();
                     queued.was_answered = false;
                     queued.trouble = reason.clone();
                 }
@@ -265,8 +275,15 @@ impl Primary {
         let opened = Link::open(&hub.options.connector, &self.address, lane.role()).await;
         let mut link = opened.map_err(|error| error.to_string())?;
         if lane.writes() && hub.options.wait_replicas == WaitReplicas::All {
-            let seen =
-                survey::of_primary(&mut link, hub).await.map_err(|why| format!("{}: {why}", self.address))?;
+            let seen = match timeout(ANSWER_WITHIN, survey::of_primary(&mut link, hub)).await {
+                Ok(seen) => seen.map_err(|why| format!("{}: {why}", self.address))?,
+                Err(_) => {
+                    return Err(format!(
+                        "{} did not say who its replicas are, within {ANSWER_WITHIN:?}",
+                        self.address
+                    ));
+                }
+            };
             let mut redundancy = self.redundancy();
             redundancy.set_stands_for(seen.stands_for);
             redundancy.first_look(hub.now(), &seen.listed, &seen.connected);
@@ -278,7 +295,7 @@ impl Primary {
     fn ask_for_replicas(&self, hub: &Hub, pipeline: &mut Pipeline) -> Waits {
         let replicas = self.redundancy().required();
         let with_role = hub.options.wait_replicas == WaitReplicas::All;
-        if replicas > 0 {
+        if replicas > 0 || hub.options.wait_aof {
             let wait =
                 if hub.options.wait_aof { pipeline.cmd("WAITAOF").arg(1) } else { pipeline.cmd("WAIT") };
             wait.arg(replicas).arg(hub.options.wait_timeout.as_millis().max(1) as u64);
@@ -286,10 +303,10 @@ impl Primary {
         if with_role {
             pipeline.cmd("ROLE");
         }
-        match (replicas, with_role) {
-            (0, false) => Waits::ForNobody,
-            (_, with_role) => Waits::For { replicas, with_role },
+        if replicas == 0 && !with_role && !hub.options.wait_aof {
+            return Waits::ForNobody;
         }
+        Waits::For { replicas, with_role }
     }
 
     /// Whether enough replicas have what the flight wrote, by its last answers.
@@ -302,7 +319,7 @@ impl Primary {
             }
         }
         let have = match (replicas, hub.options.wait_aof) {
-            (0, _) => 0,
+            (0, false) => 0,
             (_, false) => match values.pop().map(reply) {
                 Some(Reply::Done(Value::Int(have))) => u32::try_from(have).unwrap_or(0),
                 other => return Replicated::Short(format!("WAIT at {}: {other:?}", self.address)),
@@ -320,7 +337,7 @@ impl Primary {
                 other => return Replicated::Short(format!("WAITAOF at {}: {other:?}", self.address)),
             },
         };
-        let required = self.redundancy().required();
+        let required = self.redundancy().required_of(replicas);
         if have >= required {
             Replicated::Enough
         } else {
@@ -349,16 +366,19 @@ impl Primary {
                 // Whoever runs here takes from the queue once more before it is shut.
                 Verdict::Next => self.put_back(hub, lane, queued),
                 Verdict::Again { reason, in_doubt, then } => {
-                    queued.in_doubt |= in_doubt;
                     queued.was_answered = true;
                     queued.trouble = reason;
                     if in_doubt {
                         hub.metrics.doubt(lane, 1);
                     }
-                    if then == Then::LoadScripts {
-                        needs = Some(then);
-                    } else if then == Then::LookAround {
-                        hub.look_around();
+                    match then {
+                        Then::Wait => {}
+                        Then::LookAround => hub.look_around(),
+                        Then::LoadScripts => needs = needs.or(Some(then)),
+                        Then::Reconnect => {
+                            hub.look_around();
+                            needs = Some(then);
+                        }
                     }
                     again.push(queued);
                 }

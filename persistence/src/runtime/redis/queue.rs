@@ -16,8 +16,6 @@ pub(super) struct Queued {
     pub(super) deadline: Instant,
     /// How often it was sent, or tried to be.
     pub(super) attempts: u32,
-    /// Whether some sending may have run.
-    pub(super) in_doubt: bool,
     /// Why it is not settled yet, in words.
     pub(super) trouble: String,
     /// Whether the last try was answered at all.
@@ -29,12 +27,12 @@ pub(super) struct Queued {
 impl Queued {
     pub(super) fn new(job: Box<dyn Job>, deadline: Instant) -> Self {
         let trouble = "it was not sent: other writes were before it".to_owned();
-        Self { job, deadline, attempts: 0, in_doubt: false, trouble, was_answered: false, leave: None }
+        Self { job, deadline, attempts: 0, trouble, was_answered: false, leave: None }
     }
 
     /// Tells whoever waits that nobody tries any further.
     pub(super) fn give_up(self) {
-        self.job.give_up(&self.trouble, self.in_doubt);
+        self.job.give_up(&self.trouble);
     }
 }
 

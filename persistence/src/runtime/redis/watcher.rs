@@ -25,6 +25,17 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 /// Looks follow each other no faster.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
+/// How old what the gauges show may be.
+const BETWEEN_SHOWS: Duration = Duration::from_secs(1);
+
+/// Shows what waits, until the store is closed.
+pub(super) async fn show(hub: Arc<Hub>) {
+    while !hub.is_closed() {
+        hub.show();
+        tokio::time::sleep(BETWEEN_SHOWS).await;
+    }
+}
+
 /// Looks around for one store.
 pub(super) struct Watcher {
     hub: Arc<Hub>,
@@ -115,7 +126,6 @@ impl Watcher {
         if is_changed {
             self.hub.follow(&self.routes);
         }
-        self.hub.show();
         let result = match self.routes.homeless() {
             0 => Ok(()),
             some => Err(if troubles.is_empty() {

@@ -104,6 +104,8 @@ pub async fn a_deciding_read_counts_only_under_the_claim_that_holds_the_shard(jo
         matches!(refused, ReadError::Fenced { held: Some(held) } if held.claim == again.claim),
         "{refused}"
     );
+    let ahead = Owner { batch: again.batch + 1, journal: journal.clone(), ..again };
+    assert!(matches!(ahead.read(&id).await, Err(ReadError::Fenced { .. })), "it lacks a batch of the claim");
     let next = Owner { claim: again.claim.again(), journal: journal.clone(), ..again };
     assert!(matches!(next.read(&id).await, Err(ReadError::Fenced { .. })), "not claimed yet");
     again.expect_all(&id, 1..=5, 5).await;
@@ -115,7 +117,7 @@ pub async fn a_deciding_read_counts_only_under_the_claim_that_holds_the_shard(jo
 /// Queries read beside the owner.
 pub async fn a_read_that_decides_nothing_needs_no_claim(journal: Arc<dyn Journal>) {
     let (owner, id) = five_events(&journal).await;
-    let read = ReadEvents { claim: None, ..owner.window(&id, 1, u64::MAX, usize::MAX) };
+    let read = ReadEvents { known: None, ..owner.window(&id, 1, u64::MAX, usize::MAX) };
     assert_eq!(journal.read(read).await.expect("a page").events.len(), 5);
 }
 

@@ -247,7 +247,10 @@ fn nothing_is_read_before_the_claim_is_taken() {
     stage.claimed(claim(5, 1), Ok(()));
     let reads = stage.reads();
     assert_eq!(reads.len(), 1);
-    assert_eq!((reads[0].2.claim, reads[0].2.from), (Some(claim(5, 1)), SequenceNr(1)));
+    assert_eq!(
+        (reads[0].2.known, reads[0].2.from),
+        (Some(Known { claim: claim(5, 1), batch: 0 }), SequenceNr(1))
+    );
 }
 
 #[test]
@@ -317,7 +320,7 @@ fn after_an_unknown_outcome_the_shard_is_claimed_again_before_anything_is_read()
     assert_eq!((batches[0].claim, batches[0].number), (claim(5, 2), 1));
     let read = actions
         .iter()
-        .any(|action| matches!(action, Action::Read { read, .. } if read.claim == Some(claim(5, 2))));
+        .any(|action| matches!(action, Action::Read { read, .. } if read.known == Some(Known { claim: claim(5, 2), batch: 0 })));
     assert!(read, "the entity in doubt recovers under the new claim: {actions:?}");
 }
 
@@ -336,6 +339,17 @@ fn a_late_answer_to_an_earlier_batch_changes_nothing() {
 }
 
 #[test]
+fn a_read_names_the_last_batch_that_was_acknowledged_under_its_claim() {
+    let mut stage = Stage::held(&["b"]);
+    stage.ask("b", 1);
+    let batch = stage.batch();
+    stage.written(&batch, Ok(()));
+    stage.ask("a", 0);
+    let (_, _, read) = stage.reads().remove(0);
+    assert_eq!(read.known, Some(Known { claim: claim(5, 1), batch: 1 }));
+}
+
+#[test]
 fn what_was_read_under_an_older_claim_does_not_count() {
     let mut stage = Stage::held(&["b"]);
     stage.ask("a", 0);
@@ -348,7 +362,7 @@ fn what_was_read_under_an_older_claim_does_not_count() {
     stage.page(place, life, claim(5, 1), empty());
     assert_eq!(stage.heard(), Vec::<String>::new());
     let (place, life, read) = stage.reads().remove(0);
-    assert_eq!(read.claim, Some(claim(5, 2)));
+    assert_eq!(read.known, Some(Known { claim: claim(5, 2), batch: 0 }));
     stage.page(place, life, claim(5, 2), empty());
     assert_eq!(stage.heard(), ["0"]);
 }

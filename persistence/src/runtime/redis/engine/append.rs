@@ -19,6 +19,9 @@ pub(crate) const SCRIPT: &str = include_str!("../scripts/append.lua");
 /// Beyond it Lua's numbers have gaps. No stream comes near it.
 const MAX_NUMBER: u64 = 1 << 53;
 
+/// What counts as one event in a flight.
+const EVENT_BYTES: usize = 4096;
+
 /// One batch, ready to be sent, any number of times: the bytes are those of the batch.
 #[derive(Debug)]
 pub(crate) struct Append {
@@ -26,6 +29,7 @@ pub(crate) struct Append {
     keys: ShardKeys,
     /// One for each entity, in the order in which they come in the batch.
     changes: Vec<Change>,
+    weight: usize,
 }
 
 /// What a batch does to one entity.
@@ -53,7 +57,9 @@ impl Append {
             changes[place].add(at, &batch.writes)?;
         }
         let keys = keys.shard(batch.shard);
-        Ok(Self { batch, keys, changes })
+        let bytes: usize = batch.writes.iter().flat_map(events).map(bytes::Bytes::len).sum();
+        let weight = batch.events().max(bytes / EVENT_BYTES).max(1);
+        Ok(Self { batch, keys, changes, weight })
     }
 
     pub(crate) fn batch(&self) -> &Batch {
@@ -65,9 +71,10 @@ impl Append {
         self.keys.slot
     }
 
-    /// Events that it stores.
-    pub(crate) fn events(&self) -> usize {
-        self.batch.events()
+    /// How much of a flight it fills, in events; large ones count for several. What flies together must come
+    /// through within the time that an answer may take.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
     }
 
     /// Adds the call to a command that already names the script.
@@ -309,6 +316,21 @@ mod tests {
             "b",
         ];
         assert_eq!(call(writes), expected);
+    }
+
+    #[test]
+    fn a_batch_of_large_events_fills_a_flight_by_its_bytes() {
+        let weight = |bytes: usize, count: usize| {
+            let events = vec![Bytes::from(vec![b'x'; bytes]); count];
+            let writes =
+                Arc::new(vec![Write::Append { persistence_id: id("a"), first: SequenceNr(1), events }]);
+            let claim = Claim { epoch: Epoch(1), session: 2 };
+            let writer = Writer { cluster: 4, incarnation: 5 };
+            let batch = Batch { shard: ShardId(7), claim, number: 3, writer, writes };
+            Append::new(batch, &Keys::new("p"), usize::MAX).expect("a batch").weight()
+        };
+        assert_eq!((weight(200, 0), weight(200, 1), weight(200, 16)), (1, 1, 16));
+        assert_eq!(weight(1 << 20, 4), 1024);
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl Redundancy {
             WaitReplicas::All => self.floor.max(u32::try_from(self.replicas.len()).unwrap_or(u32::MAX)),
         }
     }
+
+    /// How many must have a write of a flight that has asked for so many. Meanwhile a replica may have come, or
+    /// passed the time in which it could be elected; when the write was stored it had not.
+    pub(crate) fn required_of(&self, asked: u32) -> u32 {
+        self.required().max(asked)
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +142,17 @@ mod tests {
         assert_eq!(all.required(), 2, "a later look is no first one");
         all.see(at(5), &replicas(&[1]));
         assert_eq!(all.required(), 1);
+    }
+
+    #[test]
+    fn a_flight_that_lands_late_needs_those_that_counted_when_it_left() {
+        let mut all = all(&[1, 2], &[1, 2]);
+        all.see(at(10), &replicas(&[1]));
+        let asked = all.required();
+        all.see(at(60), &replicas(&[1]));
+        assert_eq!((all.required(), all.required_of(asked)), (1, 2));
+        all.see(at(61), &replicas(&[1, 3, 4]));
+        assert_eq!(all.required_of(asked), 3);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(crate) enum Then {
     LoadScripts,
     /// Somebody else owns the slot.
     LookAround,
+    /// This server is no primary any more, and the name of the primary may lead to another one by now.
+    Reconnect,
     /// Nothing but time.
     Wait,
 }
@@ -46,7 +48,8 @@ pub(crate) fn reply(value: Value) -> Reply {
     let reason = format!("{} {detail}", error.code()).trim_end().to_owned();
     let then = match error.code() {
         "NOSCRIPT" => Then::LoadScripts,
-        "MOVED" | "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Then::LookAround,
+        "READONLY" => Then::Reconnect,
+        "MOVED" | "CLUSTERDOWN" | "MASTERDOWN" => Then::LookAround,
         "ASK" | "TRYAGAIN" | "LOADING" | "BUSY" | "OOM" | "NOREPLICAS" | "MISCONF" | "NOAUTH"
         | "WRONGPASS" => Then::Wait,
         // Outside of a script the command did not run. Inside, an earlier command of it may have.

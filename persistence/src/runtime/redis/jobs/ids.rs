@@ -73,7 +73,7 @@ impl Job for IdsJob {
         Verdict::Settled
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(ReadError::Failed(StoreError(reason.to_owned()))));
     }
 }

@@ -68,7 +68,7 @@ impl Job for ReadMeta {
         Verdict::Settled
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(StoreError(reason.to_owned())));
     }
 }
@@ -104,7 +104,7 @@ impl Job for ReplaceMeta {
         }
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(StoreError(reason.to_owned())));
     }
 }

@@ -14,8 +14,9 @@ use crate::journal::fence::may_decide;
 use crate::journal::{EventPage, ReadError, ReadEvents, StoreError};
 use crate::runtime::redis::engine::keys::ShardKeys;
 use crate::runtime::redis::engine::replies::{Held, Reply};
-use crate::runtime::redis::job::{Failed, Job, Replicated, Verdict, all_done};
+use crate::runtime::redis::job::{Failed, Job, READS, Replicated, Verdict, all_done};
 use crate::runtime::redis::link::Link;
+use crate::runtime::redis::meter;
 
 type Page = Result<EventPage, ReadError>;
 
@@ -23,6 +24,8 @@ type Page = Result<EventPage, ReadError>;
 const FIRST_PIECE: u64 = 128;
 /// Events of any piece: a longer answer would keep the server from others.
 const LARGEST_PIECE: u64 = 1000;
+/// How often a read that decides nothing starts over because it met a deletion; more often is damage.
+const FRESH_STARTS: u32 = 5;
 
 /// No stream comes near it; Redis takes no larger index.
 const LAST_NUMBER: u64 = 1 << 53;
@@ -36,6 +39,12 @@ pub(in crate::runtime::redis) struct ReadJob {
     record: Bytes,
     events: Vec<Bytes>,
     bytes: usize,
+    /// Most events of a piece.
+    largest: u64,
+    /// How many of a flight it counts for.
+    weight: usize,
+    /// How often it may start over.
+    fresh_starts: u32,
     asker: Asker<Page>,
 }
 
@@ -47,7 +56,18 @@ struct Piece {
 
 impl ReadJob {
     pub(in crate::runtime::redis) fn new(keys: ShardKeys, read: ReadEvents, asker: Asker<Page>) -> Self {
-        Self { keys, read, base: 0, record: Bytes::new(), events: Vec::new(), bytes: 0, asker }
+        Self {
+            keys,
+            read,
+            base: 0,
+            record: Bytes::new(),
+            events: Vec::new(),
+            bytes: 0,
+            largest: LARGEST_PIECE,
+            weight: 1,
+            fresh_starts: FRESH_STARTS,
+            asker,
+        }
     }
 
     /// The first number of the window that was not deleted, for all that is known.
@@ -67,7 +87,7 @@ impl ReadJob {
                 (left / (self.bytes / known).max(1) as u64).clamp(1, LARGEST_PIECE)
             }
         };
-        let count = if first > LAST_NUMBER { 0 } else { window.min(left).min(fits) };
+        let count = if first > LAST_NUMBER { 0 } else { window.min(left).min(fits).min(self.largest) };
         Piece { first, count }
     }
 
@@ -105,7 +125,7 @@ impl ReadJob {
         for (event, number) in found.into_iter().zip(asked.first..) {
             let Value::BulkString(event) = event else { return Verdict::nonsense(&event) };
             // Somebody deletes while we read without deciding: list and base are not of one moment.
-            if self.events.is_empty() && number_of(&event).is_some_and(|found| found != number) {
+            if number == asked.first && number_of(&event).is_some_and(|found| found != number) {
                 return self.moved_base(number, &event);
             }
             self.bytes += event.len();
@@ -119,7 +139,8 @@ impl ReadJob {
     }
 
     fn moved_base(&mut self, number: u64, event: &[u8]) -> Verdict {
-        if self.read.claim.is_none() {
+        if self.read.known.is_none() && self.fresh_starts > 0 {
+            self.fresh_starts -= 1;
             return self.start_over();
         }
         let found = number_of(event).unwrap_or_default();
@@ -142,13 +163,17 @@ impl Job for ReadJob {
         self.keys.slot
     }
 
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
     fn send(&self, _: &Link, pipeline: &mut Pipeline) {
         let mut id = Vec::with_capacity(self.read.persistence_id.byte_len());
         self.read.persistence_id.write_to(&mut id);
         let events = self.keys.events(&self.read.persistence_id);
         let piece = self.piece();
         // The token first: what comes after it on this connection is no older.
-        if self.read.claim.is_some() {
+        if self.read.known.is_some() {
             pipeline.cmd("GET").arg(self.keys.fence());
         }
         pipeline.cmd("HGET").arg(self.keys.bases()).arg(id);
@@ -168,7 +193,7 @@ impl Job for ReadJob {
             }
         };
         let mut values = values.into_iter();
-        if let Some(claim) = self.read.claim {
+        if let Some(known) = self.read.known {
             let held = match values.next().as_ref().and_then(Held::read) {
                 Some(Held::Foreign(text)) => {
                     return self.damaged(format!("the fence of the shard holds {text:?}, which is no token"));
@@ -176,7 +201,8 @@ impl Job for ReadJob {
                 Some(held) => held.token(),
                 None => return Verdict::nonsense(&Value::Nil),
             };
-            if !may_decide(held, claim) {
+            if !may_decide(held, known) {
+                meter::fenced("read");
                 return self.settle(Err(ReadError::Fenced { held }));
             }
         }
@@ -191,7 +217,13 @@ impl Job for ReadJob {
         }
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    /// What was asked for may have been too much for the time there is: less next time, and with fewer others.
+    fn unanswered(&mut self) {
+        self.largest = (self.piece().count / 2).max(1);
+        self.weight = (self.weight * 2).min(READS);
+    }
+
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(ReadError::Failed(StoreError(reason.to_owned()))));
     }
 }
@@ -210,6 +242,7 @@ pub(super) fn base(kept: &Value) -> Result<(u64, Bytes), String> {
         Value::BulkString(kept) => {
             let colon = kept.iter().position(|byte| *byte == b':').ok_or_else(damaged)?;
             let base = std::str::from_utf8(&kept[..colon]).ok().and_then(|base| base.parse().ok());
+            let base = base.filter(|base| *base <= LAST_NUMBER);
             Ok((base.ok_or_else(damaged)?, Bytes::copy_from_slice(&kept[colon + 1..])))
         }
         other => Err(format!("the base of the stream is {other:?}")),

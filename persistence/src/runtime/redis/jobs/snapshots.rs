@@ -8,10 +8,10 @@ use super::{Asker, read};
 use crate::envelope::StoredSnapshot;
 use crate::ids::{PersistenceId, SequenceNr};
 use crate::journal::fence::may_decide;
-use crate::journal::{Claim, EventPage, Loaded, Snapshot, SnapshotCriteria, SnapshotError, StoreError};
+use crate::journal::{EventPage, Known, Loaded, Snapshot, SnapshotCriteria, SnapshotError, StoreError};
 use crate::runtime::redis::engine::keys::ShardKeys;
 use crate::runtime::redis::engine::replies::{Held, Reply, text};
-use crate::runtime::redis::job::{Failed, Job, Replicated, Verdict, all_done};
+use crate::runtime::redis::job::{Failed, Job, READS, Replicated, Verdict, all_done};
 use crate::runtime::redis::link::{Link, Script};
 
 type Answer = Result<Loaded, SnapshotError>;
@@ -59,8 +59,10 @@ pub(in crate::runtime::redis) enum Change {
 pub(in crate::runtime::redis) struct LoadSnapshot {
     shelf: Shelf,
     criteria: SnapshotCriteria,
-    /// The claim under which events may be read along.
-    with_events: Option<Claim>,
+    /// What a server must hold for events to be read along.
+    with_events: Option<Known>,
+    /// How many of a flight it counts for.
+    weight: usize,
     asker: Asker<Answer>,
 }
 
@@ -76,24 +78,24 @@ impl LoadSnapshot {
         criteria: SnapshotCriteria,
         asker: Asker<Answer>,
     ) -> Self {
-        Self { shelf, criteria, with_events: None, asker }
+        Self { shelf, criteria, with_events: None, weight: 1, asker }
     }
 
     pub(in crate::runtime::redis) fn for_recovery(
         shelf: Shelf,
         criteria: SnapshotCriteria,
-        claim: Claim,
+        known: Known,
         asker: Asker<Answer>,
     ) -> Self {
-        Self { shelf, criteria, with_events: Some(claim), asker }
+        Self { shelf, criteria, with_events: Some(known), weight: 1, asker }
     }
 
-    /// The events, if all of them came and the claim holds the shard. What is odd is left to the read that
+    /// The events, if all of them came from a server that holds what is known. What is odd is left to the read that
     /// follows then, which says what is wrong.
     fn stream(&self, values: &[Value]) -> Option<EventPage> {
-        let claim = self.with_events?;
+        let known = self.with_events?;
         let [held, kept, Value::Int(length), Value::Array(found)] = values else { return None };
-        if !may_decide(Held::read(held)?.token(), claim) || found.len() as u64 != length.unsigned_abs() {
+        if !may_decide(Held::read(held)?.token(), known) || found.len() as u64 != length.unsigned_abs() {
             return None;
         }
         let (base, record) = read::base(kept).ok()?;
@@ -168,7 +170,7 @@ impl Job for ChangeSnapshots {
         }
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(StoreError(reason.to_owned())));
     }
 }
@@ -176,6 +178,15 @@ impl Job for ChangeSnapshots {
 impl Job for LoadSnapshot {
     fn slot(&self) -> u16 {
         self.shelf.keys.slot
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// What flew together may have been too much for the time there is: next time with fewer, at last alone.
+    fn unanswered(&mut self) {
+        self.weight = (self.weight * 2).min(READS);
     }
 
     fn send(&self, link: &Link, pipeline: &mut Pipeline) {
@@ -211,7 +222,7 @@ impl Job for LoadSnapshot {
         Verdict::Settled
     }
 
-    fn give_up(mut self: Box<Self>, reason: &str, _: bool) {
+    fn give_up(mut self: Box<Self>, reason: &str) {
         self.asker.tell(Err(StoreError(reason.to_owned()).into()));
     }
 }

@@ -39,6 +39,13 @@ for i = 1, appends do
   end
   at = at + 2 + ARGV[at + 1]
 end
+-- A server checks rights command by command, and takes nothing back: what comes after the first write is
+-- asked for before it.
+local may = redis.acl_check_cmd
+if may and (births > 0 and not may('ZADD', KEYS[#KEYS], '0', '-')
+    or deletions > 0 and not (may('LTRIM', bases, '0', '-1') and may('HSET', bases, '-', '-'))) then
+  return redis.error_reply('NOPERM this user may not run all of ZADD, LTRIM and HSET')
+end
 for i = 1, deletions do redis.call('LLEN', KEYS[2 + appends + i]) end
 for i = 3 + appends + deletions, #KEYS do redis.call('ZCARD', KEYS[i]) end
 
