@@ -511,7 +511,8 @@ fn gauges(region: &Region) {
         ("abide_entities_active", status.entities),
         ("abide_entities_parked", status.entities_parked),
         ("abide_requests_waiting", status.requests_waiting),
-        ("abide_recoveries_running", status.recoveries),
+        ("abide_recoveries_running", status.recoveries_running),
+        ("abide_recoveries_waiting", status.recoveries - status.recoveries_running),
     ] {
         metrics::gauge!(name).set(value as f64);
     }

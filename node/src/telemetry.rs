@@ -52,6 +52,7 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)?
         .set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), &sizes)?
+        .set_buckets_for_metric(Matcher::Suffix("_calls".to_owned()), &sizes)?
         .install_recorder()?;
     Ok(metrics.insert(handle).clone())
 }

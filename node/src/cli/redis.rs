@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use abide_persistence::runtime::redis::checks::{self, Report};
+use abide_persistence::runtime::redis::checks::{self, Report, Weight};
 use abide_persistence::runtime::redis::options::{RedisOptions, Unsafe};
 use abide_persistence::runtime::redis::{DEFAULT_USER, acl};
 use anyhow::Context;
@@ -35,17 +35,19 @@ fn told(section: &str, report: &Report, options: &RedisOptions) -> String {
     let asked: Vec<_> = report.asked.iter().map(ToString::to_string).collect();
     let mut text = format!("[{section}] {}\n", asked.join(", "));
     for finding in &report.findings {
-        let weight = match finding.accepted_as {
-            Some(name) if options.allow_unsafe.contains(&name) => "accepted",
-            Some(_) => "unsafe",
-            None => "note",
+        let weight = match finding.weight {
+            Weight::Unusable => "unusable",
+            Weight::Unsafe(name) if options.allow_unsafe.contains(&name) => "accepted",
+            Weight::Unsafe(_) => "unsafe",
+            Weight::Note => "note",
         };
         text.push_str(&format!("  {weight}: {finding}\n"));
     }
     if report.findings.is_empty() {
         text.push_str("  nothing is amiss\n");
     }
-    let unused = |name: &&Unsafe| !report.findings.iter().any(|finding| finding.accepted_as == Some(**name));
+    let unused =
+        |name: &&Unsafe| !report.findings.iter().any(|finding| finding.accepted_as() == Some(**name));
     for name in options.allow_unsafe.iter().filter(unused) {
         text.push_str(&format!("  note: allow_unsafe has \"{name}\", and there is no need for it\n"));
     }

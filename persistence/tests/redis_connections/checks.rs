@@ -19,7 +19,7 @@ fn options(dial: &Dial) -> RedisOptions {
 /// The names of what is unsafe.
 async fn found(options: &RedisOptions) -> Vec<Unsafe> {
     let report = checks::look(options).await.unwrap_or_else(|error| panic!("{error}"));
-    report.findings.iter().filter_map(|finding| finding.accepted_as).collect()
+    report.findings.iter().filter_map(|finding| finding.accepted_as()).collect()
 }
 
 /// A server whose data survives it, with a replica.
@@ -48,7 +48,10 @@ async fn a_single_server_without_a_disk_is_refused_until_that_is_accepted() {
     let NotUsable::Unsafe(left) = checks::run(&options).await.expect_err("unsafe") else {
         panic!("not unsafe")
     };
-    assert_eq!(left.iter().map(|finding| finding.accepted_as).collect::<Vec<_>>(), [Some(Unsafe::NoReplica)]);
+    assert_eq!(
+        left.iter().map(|finding| finding.accepted_as()).collect::<Vec<_>>(),
+        [Some(Unsafe::NoReplica)]
+    );
     options.allow_unsafe.push(Unsafe::NoReplica);
     checks::run(&options).await.expect("accepted");
 }

@@ -135,6 +135,8 @@ pub struct RegionStatus {
     pub requests_waiting: usize,
     /// Recoveries under way or waiting for their turn.
     pub recoveries: usize,
+    /// Those under way.
+    pub recoveries_running: usize,
 }
 
 /// An entity that cannot be recovered.
@@ -170,6 +172,8 @@ struct Inner {
     kinds: Arc<Kinds>,
     _watchdog: Option<Watchdog>,
     watchers: Arc<Watchers>,
+    /// Of those who may recover at the same time.
+    permits: Arc<Semaphore>,
     config: RegionConfig,
     clock: Clock,
     lanes: Vec<(Arc<Door>, Arc<LaneStats>)>,
@@ -237,6 +241,7 @@ impl Region {
             kinds,
             _watchdog: watchdog,
             watchers,
+            permits,
             config,
             clock,
             lanes,
@@ -356,6 +361,9 @@ impl Region {
             status.recoveries += stats.recoveries.load(Ordering::Relaxed);
             status.requests_waiting += door.waiting();
         }
+        let turns = self.0.config.max_recoveries.get().saturating_sub(self.0.permits.available_permits());
+        // The two are not of one moment.
+        status.recoveries_running = turns.min(status.recoveries);
         status
     }
 

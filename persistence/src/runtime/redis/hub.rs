@@ -140,7 +140,7 @@ impl Hub {
 
     /// Nobody is known to own the slot: waits, bounded by whoever waits for the answer.
     fn wait_for_an_owner(self: &Arc<Self>, lane: Lane, mut queued: Queued) {
-        let blindness = self.blindness.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let blindness = self.blindness().unwrap_or_default();
         queued.trouble = format!("nobody is known to own slot {}: {blindness}", queued.job.slot());
         self.look_around();
         let hub = Arc::clone(self);
@@ -226,6 +226,12 @@ impl Hub {
         }
     }
 
+    /// Why some slots have no owner, if so.
+    pub(super) fn blindness(&self) -> Option<String> {
+        let blindness = self.blindness.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!blindness.is_empty()).then_some(blindness)
+    }
+
     /// All that own something.
     pub(super) fn primaries(&self) -> Vec<Arc<Primary>> {
         self.table.load().primaries.clone()
@@ -248,6 +254,7 @@ impl Hub {
 
     fn retire_all(&self) {
         for primary in self.primaries() {
+            self.metrics.forget(&primary.address);
             primary.retire();
         }
     }

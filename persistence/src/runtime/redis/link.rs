@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connector::{Address, Connector, Role};
 use super::engine::append;
@@ -35,6 +36,14 @@ impl Script {
         (Self::LoadSnapshot, include_str!("scripts/load_snapshot.lua")),
         (Self::DeleteSnapshots, include_str!("scripts/delete_snapshots.lua")),
     ];
+}
+
+/// The answers of two pipelines.
+pub(super) struct Both {
+    /// In the order in which they were asked for.
+    pub(super) values: Vec<Value>,
+    /// When those of the first were here.
+    pub(super) at: Instant,
 }
 
 /// A connection.
@@ -87,6 +96,32 @@ impl Link {
         let mut call = Cmd::new();
         call.arg("EVALSHA").arg(at.and_then(|at| self.names.get(at)).map_or("", String::as_str));
         call
+    }
+
+    /// Sends one pipeline and another right behind it, so that they travel together and it is known when the
+    /// first of them was answered. An error says nothing about what ran.
+    pub(super) async fn send_both(
+        &mut self,
+        first: &Pipeline,
+        behind: &Pipeline,
+    ) -> Result<Both, StoreError> {
+        if behind.is_empty() {
+            let values = self.send(first).await?;
+            return Ok(Both { values, at: Instant::now() });
+        }
+        let mut connection = self.connection.clone();
+        let first = async {
+            let values = self.send(first).await?;
+            Ok::<_, StoreError>((values, Instant::now()))
+        };
+        let behind = async {
+            let sent = connection.send_packed_commands(behind, 0, behind.len()).await;
+            sent.map_err(|error| StoreError(error.to_string()))
+        };
+        // Polled in this order, the first one is in the connection's queue before the other.
+        let ((mut values, at), last) = try_join(first, behind).await?;
+        values.extend(last);
+        Ok(Both { values, at })
     }
 
     /// Sends, and waits for as many answers. An error says nothing about what ran.

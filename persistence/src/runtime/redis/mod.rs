@@ -44,6 +44,7 @@ mod jobs;
 mod link;
 mod meter;
 mod primary;
+mod pulse;
 mod queue;
 mod store;
 mod survey;

@@ -231,30 +231,35 @@ impl Primary {
             }
         }
         let Some(open) = link else { return };
-        let mut pipeline = Pipeline::with_capacity(flying.len() + 2);
+        let mut pipeline = Pipeline::with_capacity(flying.len());
         let mut ends = Vec::with_capacity(flying.len());
         for queued in &mut flying {
             queued.job.send(open, &mut pipeline);
             queued.attempts += 1;
             ends.push(pipeline.len());
         }
-        let wait = if lane.writes() { self.ask_for_replicas(hub, &mut pipeline) } else { Waits::ForNobody };
+        let mut behind = Pipeline::new();
+        let wait = if lane.writes() { self.ask_for_replicas(hub, &mut behind) } else { Waits::ForNobody };
         let mut limit =
             ANSWER_WITHIN + if wait == Waits::ForNobody { Duration::ZERO } else { hub.options.wait_timeout };
         if lane == Lane::SaveSnapshots {
             let bytes: usize = flying.iter().map(|queued| queued.job.weight() * 1024).sum();
             limit += Duration::from_secs_f64(bytes as f64 / SLOWEST_WAY);
         }
+        let sent = pipeline.len() + behind.len();
         let began = Instant::now();
-        let answer = match timeout(limit, open.send(&pipeline)).await {
-            Ok(Ok(values)) if values.len() == pipeline.len() => Ok(values),
-            Ok(Ok(values)) => {
-                Err(format!("{} answered {} of {}", self.address, values.len(), pipeline.len()))
+        let answer = match timeout(limit, open.send_both(&pipeline, &behind)).await {
+            Ok(Ok(both)) if both.values.len() == sent => {
+                hub.metrics.flight(lane, flying.len(), both.at - began);
+                if wait != Waits::ForNobody {
+                    hub.metrics.waited(lane, both.at.elapsed());
+                }
+                Ok(both.values)
             }
+            Ok(Ok(both)) => Err(format!("{} answered {} of {sent}", self.address, both.values.len())),
             Ok(Err(error)) => Err(format!("{}: {error}", self.address)),
             Err(_) => Err(format!("{} did not answer within {limit:?}", self.address)),
         };
-        hub.metrics.flight(lane, flying.len(), began.elapsed());
         match answer {
             Ok(values) => {
                 let then = self.land(hub, lane, flying, &ends, values, wait);
@@ -270,6 +275,7 @@ impl Primary {
             }
             Err(reason) => {
                 *link = None;
+                hub.metrics.flight(lane, flying.len(), began.elapsed());
                 hub.metrics.doubt(lane, flying.len());
                 for queued in &mut flying {
                     queued.job.unanswered();

@@ -20,7 +20,8 @@ use super::jobs::read::ReadJob;
 use super::jobs::snapshots::{Change, ChangeSnapshots, LoadSnapshot, Shelf};
 use super::options::RedisOptions;
 use super::primary::Lane;
-use super::watcher::Watcher;
+use super::pulse::Pulse;
+use super::watcher::{self, Watcher};
 use crate::envelope::StoredSnapshot;
 use crate::ids::{PersistenceId, ShardId};
 use crate::journal::{
@@ -40,6 +41,7 @@ const ENVELOPE: usize = 64 << 10;
 #[derive(Clone)]
 pub struct RedisStore {
     hub: Arc<Hub>,
+    pulse: Arc<Pulse>,
     id: StoreId,
 }
 
@@ -67,7 +69,8 @@ impl RedisStore {
         let mut watcher = Watcher::new(Arc::clone(&hub));
         watcher.look().await.map_err(|why| ConnectError::Unreachable(why.to_string()))?;
         hub.spawn(watcher.run());
-        Ok(Self { hub, id: StoreId::unique() })
+        hub.spawn(watcher::show(Arc::clone(&hub)));
+        Ok(Self { hub, pulse: Arc::default(), id: StoreId::unique() })
     }
 
     /// Submits a job, and waits for its answer.
@@ -163,8 +166,8 @@ impl Journal for RedisStore {
     }
 
     fn health(&self) -> Pending<Result<(), StoreError>> {
-        let meta = self.meta();
-        Box::pin(async move { meta.await.map(drop) })
+        let (hub, pulse) = (Arc::clone(&self.hub), Arc::clone(&self.pulse));
+        Box::pin(async move { pulse.take(&hub).await })
     }
 
     fn close(&self) -> Pending<()> {

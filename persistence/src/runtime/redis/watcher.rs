@@ -26,6 +26,17 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 /// Looks follow each other no faster.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
+/// How old what the gauges show may be.
+const BETWEEN_SHOWS: Duration = Duration::from_secs(1);
+
+/// Shows what waits, until the store is closed.
+pub(super) async fn show(hub: Arc<Hub>) {
+    while !hub.is_closed() {
+        hub.show();
+        tokio::time::sleep(BETWEEN_SHOWS).await;
+    }
+}
+
 /// Looks around for one store.
 pub(super) struct Watcher {
     hub: Arc<Hub>,
@@ -123,7 +134,6 @@ impl Watcher {
         self.routes.end_look();
         let asked: Vec<&Address> = self.routes.nodes().chain(&self.hub.options.seeds).collect();
         self.links.retain(|address, _| asked.contains(&address));
-        self.hub.show();
         let result = match self.routes.homeless() {
             0 => Ok(()),
             some => Err(if troubles.is_empty() {

@@ -9,16 +9,35 @@ use super::texts::{Info, Settings};
 
 /// Longest time that a lost replica may stay electable: for so long a write waits for it.
 const LONGEST_ELECTABLE: Duration = Duration::from_secs(15);
+/// The first Redis that knows `WAITAOF`.
+const FIRST_WITH_WAITAOF: (u32, u32) = (7, 2);
 /// Share of `maxmemory` from which on it is said, in percent.
 const NEARLY_FULL: u64 = 85;
+
+/// What becomes of a finding at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Refused: nothing would work, whatever is accepted.
+    Unusable,
+    /// Refused, unless it is accepted by its name.
+    Unsafe(Unsafe),
+    /// Only said.
+    Note,
+}
+
+impl From<Unsafe> for Weight {
+    fn from(name: Unsafe) -> Self {
+        Self::Unsafe(name)
+    }
+}
 
 /// One thing about some servers that somebody should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The servers; empty if it is about what we were told ourselves.
     pub servers: Vec<Address>,
-    /// The name by which it is accepted. Without one it is only said.
-    pub accepted_as: Option<Unsafe>,
+    /// What becomes of it.
+    pub weight: Weight,
     /// What is set.
     pub set: String,
     /// What it can cost.
@@ -34,10 +53,17 @@ impl fmt::Display for Finding {
             write!(f, "{}: ", servers.join(", "))?;
         }
         write!(f, "{}: {}; {}", self.set, self.cost, self.remedy)?;
-        match self.accepted_as {
-            Some(name) => write!(f, ", or accept it with allow_unsafe = [\"{name}\"]"),
-            None => Ok(()),
+        match self.weight {
+            Weight::Unsafe(name) => write!(f, ", or accept it with allow_unsafe = [\"{name}\"]"),
+            Weight::Unusable | Weight::Note => Ok(()),
         }
+    }
+}
+
+impl Finding {
+    /// The name by which it can be accepted.
+    pub fn accepted_as(&self) -> Option<Unsafe> {
+        if let Weight::Unsafe(name) = self.weight { Some(name) } else { None }
     }
 }
 
@@ -53,6 +79,7 @@ pub(super) struct Server {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) wait_replicas: WaitReplicas,
+    pub(super) wait_aof: bool,
     pub(super) database: u32,
     pub(super) max_value_bytes: usize,
     /// How long Sentinels wait before they call a server down, if Sentinels watch.
@@ -70,12 +97,12 @@ pub(super) fn findings(servers: &[Server], wanted: Wanted) -> Vec<Finding> {
             }
         }
     }
-    all.sort_by_key(|finding| finding.accepted_as.map_or(usize::MAX, |name| name as usize));
+    all.sort_by_key(|finding| finding.weight);
     all
 }
 
 fn same(a: &Finding, b: &Finding) -> bool {
-    (&a.accepted_as, &a.set, &a.cost, &a.remedy) == (&b.accepted_as, &b.set, &b.cost, &b.remedy)
+    (a.weight, &a.set, &a.cost, &a.remedy) == (b.weight, &b.set, &b.cost, &b.remedy)
 }
 
 fn of_server(server: &Server, wanted: Wanted) -> Vec<Finding> {
@@ -85,6 +112,8 @@ fn of_server(server: &Server, wanted: Wanted) -> Vec<Finding> {
         database,
         no_replica,
         no_persistence,
+        no_wait_aof,
+        no_aof_to_wait_for,
         full_coverage,
         replica_validity,
         few_replicas,
@@ -96,9 +125,9 @@ fn of_server(server: &Server, wanted: Wanted) -> Vec<Finding> {
     found.map(|finding| Finding { servers: vec![server.address.clone()], ..finding }).collect()
 }
 
-fn found(accepted_as: impl Into<Option<Unsafe>>, set: String, cost: &str, remedy: &str) -> Option<Finding> {
+fn found(weight: impl Into<Weight>, set: String, cost: &str, remedy: &str) -> Option<Finding> {
     let (cost, remedy) = (cost.to_owned(), remedy.to_owned());
-    Some(Finding { servers: Vec::new(), accepted_as: accepted_as.into(), set, cost, remedy })
+    Some(Finding { servers: Vec::new(), weight: weight.into(), set, cost, remedy })
 }
 
 fn unchecked(server: &Server, _: &Wanted) -> Option<Finding> {
@@ -169,6 +198,38 @@ fn no_persistence(server: &Server, _: &Wanted) -> Option<Finding> {
         "neither appendonly nor save is set".to_owned(),
         "a restart loses everything, and an empty primary empties its replicas too",
         "set appendonly yes",
+    )
+}
+
+fn no_wait_aof(server: &Server, wanted: &Wanted) -> Option<Finding> {
+    // Valkey tells under this name which Redis it is like.
+    let version = server.info.text("redis_version").filter(|_| wanted.wait_aof)?;
+    if number_of(version)? >= FIRST_WITH_WAITAOF {
+        return None;
+    }
+    found(
+        Weight::Unusable,
+        format!("wait_aof is true, and this is Redis {version}"),
+        "it does not know WAITAOF, so no event would ever be acknowledged",
+        "take Redis 7.2 or newer, or set wait_aof = false",
+    )
+}
+
+/// The first two parts of a version.
+fn number_of(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
+fn no_aof_to_wait_for(server: &Server, wanted: &Wanted) -> Option<Finding> {
+    if !wanted.wait_aof || server.info.text("aof_enabled")? == "1" {
+        return None;
+    }
+    found(
+        Weight::Unusable,
+        "wait_aof is true, and appendonly is no".to_owned(),
+        "this server has no append-only file to wait for, so no event would ever be acknowledged",
+        "set appendonly yes, or wait_aof = false",
     )
 }
 
@@ -253,7 +314,7 @@ fn few_replicas(server: &Server, _: &Wanted) -> Option<Finding> {
         return None;
     }
     found(
-        None,
+        Weight::Note,
         format!("min-replicas-to-write is {needed}, and there are {there} replicas"),
         "Redis refuses every write until there are enough",
         "add replicas or lower it; wait_replicas says what Abide waits for",
@@ -264,13 +325,13 @@ fn slow_disk(server: &Server, _: &Wanted) -> Option<Finding> {
     let aof = server.info.text("aof_enabled") == Some("1");
     match (aof, server.settings.text("appendfsync"), server.settings.text("save")) {
         (true, Some("no"), _) => found(
-            None,
+            Weight::Note,
             "appendfsync is no".to_owned(),
             "if all copies lose power together, events of the last half minute may be gone",
             "set appendfsync everysec",
         ),
         (false, _, Some(save)) if !save.is_empty() => found(
-            None,
+            Weight::Note,
             "appendonly is no".to_owned(),
             "if all copies restart together, all events since the last save are gone",
             "set appendonly yes",
@@ -287,7 +348,7 @@ fn nearly_full(server: &Server, _: &Wanted) -> Option<Finding> {
         return None;
     }
     found(
-        None,
+        Weight::Note,
         format!("more than {NEARLY_FULL} % of maxmemory is in use"),
         "Redis refuses every write once it is full",
         "give it more memory, add primaries, or delete events behind snapshots",
@@ -300,7 +361,7 @@ fn small_values(server: &Server, wanted: &Wanted) -> Option<Finding> {
         return None;
     }
     found(
-        None,
+        Weight::Note,
         format!("proto-max-bulk-len is {limit}, below max_value"),
         "Redis ends the connection of whoever writes a larger event",
         "lower max_value or raise proto-max-bulk-len",
@@ -324,8 +385,13 @@ mod tests {
         ("cluster-node-timeout", "2000"),
     ];
 
-    const WANTED: Wanted =
-        Wanted { wait_replicas: WaitReplicas::All, database: 0, max_value_bytes: 1 << 20, down_after: None };
+    const WANTED: Wanted = Wanted {
+        wait_replicas: WaitReplicas::All,
+        wait_aof: false,
+        database: 0,
+        max_value_bytes: 1 << 20,
+        down_after: None,
+    };
 
     fn server(info: &str, changes: &[(&str, &str)]) -> Server {
         let mut settings = Settings::default();
@@ -336,7 +402,7 @@ mod tests {
     }
 
     fn names(servers: &[Server], wanted: Wanted) -> Vec<Option<Unsafe>> {
-        findings(servers, wanted).into_iter().map(|finding| finding.accepted_as).collect()
+        findings(servers, wanted).into_iter().map(|finding| finding.accepted_as()).collect()
     }
 
     #[test]
@@ -421,6 +487,30 @@ mod tests {
         let text = said[0].to_string();
         for words in ["h:1, h:2", "allkeys-lru", "noeviction", "allow_unsafe = [\"eviction\"]"] {
             assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn disks_are_waited_for_only_where_every_server_can() {
+        let on = Wanted { wait_aof: true, ..WANTED };
+        let version = |version: &str, aof: &str| {
+            let info = SAFE_INFO.replace("aof_enabled:1", aof);
+            server(&format!("redis_version:{version}\r\n{info}"), &[("appendonly", "yes")])
+        };
+        for good in ["7.2.4", "7.10.0", "8.0.0-rc1"] {
+            assert_eq!(findings(&[version(good, "aof_enabled:1")], on), [], "{good}");
+        }
+        for (server, words) in [
+            (version("7.0.15", "aof_enabled:1"), "Redis 7.0.15"),
+            (version("6.2.14", "aof_enabled:1"), "Redis 6.2.14"),
+            (version("7.2.4", "aof_enabled:0"), "appendonly is no"),
+        ] {
+            let [finding] =
+                <[Finding; 1]>::try_from(findings(std::slice::from_ref(&server), on)).expect(words);
+            assert_eq!(finding.weight, Weight::Unusable);
+            let text = finding.to_string();
+            assert!(text.contains(words) && !text.contains("allow_unsafe"), "{text}");
+            assert_eq!(findings(&[server], WANTED), [], "without wait_aof it does not matter");
         }
     }
 

@@ -12,7 +12,7 @@ mod ask;
 mod findings;
 mod texts;
 
-pub use findings::Finding;
+pub use findings::{Finding, Weight};
 
 use super::connector::{Address, ConnectError};
 use super::options::{RedisOptions, Unsafe};
@@ -27,9 +27,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Findings that are unsafe and that nobody accepts.
+    /// Findings with which nobody should start: those that nobody accepts, or could.
     pub fn refused(&self, allowed: &[Unsafe]) -> Vec<Finding> {
-        let refused = |finding: &&Finding| finding.accepted_as.is_some_and(|name| !allowed.contains(&name));
+        let refused = |finding: &&Finding| match finding.weight {
+            Weight::Unusable => true,
+            Weight::Unsafe(name) => !allowed.contains(&name),
+            Weight::Note => false,
+        };
         self.findings.iter().filter(refused).cloned().collect()
     }
 }
@@ -65,6 +69,7 @@ pub async fn look(options: &RedisOptions) -> Result<Report, ConnectError> {
     let answers = ask::everybody(options).await?;
     let wanted = findings::Wanted {
         wait_replicas: options.wait_replicas,
+        wait_aof: options.wait_aof,
         database: options.connector.database(),
         max_value_bytes: options.max_value_bytes,
         down_after: answers.down_after,
@@ -72,7 +77,7 @@ pub async fn look(options: &RedisOptions) -> Result<Report, ConnectError> {
     let mut findings = findings::findings(&answers.servers, wanted);
     findings.extend(answers.silent.into_iter().map(|(server, fault)| Finding {
         servers: vec![server],
-        accepted_as: None,
+        weight: Weight::Note,
         set: format!("it did not answer ({fault})"),
         cost: "it was not checked".to_owned(),
         remedy: "`abide redis check` looks again once it is back".to_owned(),
@@ -91,7 +96,7 @@ pub async fn run(options: &RedisOptions) -> Result<Report, NotUsable> {
         return Err(NotUsable::Unsafe(refused));
     }
     for finding in &report.findings {
-        match finding.accepted_as {
+        match finding.accepted_as() {
             Some(name) => tracing::warn!(%name, "accepted: {finding}"),
             None => tracing::warn!("{finding}"),
         }

@@ -9,6 +9,7 @@ use crate::runtime::redis::engine::append::Append;
 use crate::runtime::redis::engine::replies::{Appended, Held, Reply, appended};
 use crate::runtime::redis::job::{Failed, Job, Replicated, Verdict, all_done};
 use crate::runtime::redis::link::{Link, Script};
+use crate::runtime::redis::meter;
 
 /// Stores a batch, and sees to it that enough replicas have it.
 pub(in crate::runtime::redis) struct AppendJob {
@@ -33,7 +34,7 @@ impl AppendJob {
         let sent_again = self.in_doubt;
         match judge_batch(held, batch.claim, batch.number, batch.writer) {
             BatchVerdict::Fenced(held) => {
-                metrics::counter!("abide_redis_fenced_total").increment(1);
+                meter::fenced("write");
                 self.settle(Err(WriteError::Fenced { held, sent_again }))
             }
             // A server that was left behind says the same. One that has its replicas was not.

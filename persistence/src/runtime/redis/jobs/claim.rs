@@ -13,6 +13,7 @@ use crate::runtime::redis::engine::replies::{Held, Reply};
 use crate::runtime::redis::engine::token;
 use crate::runtime::redis::job::{Failed, Job, Replicated, Verdict, all_done};
 use crate::runtime::redis::link::{Link, Script};
+use crate::runtime::redis::meter;
 
 /// Matches no token.
 const NO_TOKEN: &str = "?";
@@ -57,7 +58,10 @@ impl ClaimJob {
             }
             // The script says so by another answer.
             ClaimVerdict::AlreadyTaken => Verdict::Next,
-            ClaimVerdict::Fenced(held) => self.settle(ClaimError::Fenced { held }),
+            ClaimVerdict::Fenced(held) => {
+                meter::fenced("claim");
+                self.settle(ClaimError::Fenced { held })
+            }
             ClaimVerdict::Usurped(usurped) => self.settle(usurped.into()),
             ClaimVerdict::Lost { held, least } => {
                 replicated.settle(|| self.asker.tell(Err(ClaimError::Lost { held, least })))

@@ -16,6 +16,7 @@ use crate::runtime::redis::engine::keys::ShardKeys;
 use crate::runtime::redis::engine::replies::{Held, Reply};
 use crate::runtime::redis::job::{Failed, Job, READS, Replicated, Verdict, all_done};
 use crate::runtime::redis::link::Link;
+use crate::runtime::redis::meter;
 
 type Page = Result<EventPage, ReadError>;
 
@@ -208,6 +209,7 @@ impl Job for ReadJob {
                 None => return Verdict::nonsense(&Value::Nil),
             };
             if !may_decide(held, known) {
+                meter::fenced("read");
                 return self.settle(Err(ReadError::Fenced { held }));
             }
         }
