@@ -196,8 +196,13 @@ async fn rights_that_are_taken_away_are_named_and_waited_for() {
     real.ask("ACL SETUSER default -evalsha").await;
     real.refuses("NOPERM", &mut owner, &id, &["ACL SETUSER default +evalsha"]).await;
 
-    // Inside of the script: it may stop half-way, so nobody says that nothing is stored.
-    for command in ["rpush", "zadd", "set"] {
+    // What comes late in the script is looked at before the first write.
+    let fresh = owner.fresh_id();
+    real.ask("ACL SETUSER default -zadd").await;
+    real.refuses("NOPERM", &mut owner, &fresh, &["ACL SETUSER default +zadd"]).await;
+
+    // The rest may stop it half-way, so nobody says that nothing is stored.
+    for command in ["rpush", "set"] {
         let fresh = owner.fresh_id();
         real.ask(&format!("ACL SETUSER default -{command}")).await;
         let told = owner.append(&fresh, 1, 2).await;

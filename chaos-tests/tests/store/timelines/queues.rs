@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use abide_chaos_tests::redis::Ground;
-use abide_persistence::journal::Journal;
+use abide_persistence::journal::{Journal, Pending};
 use abide_persistence::testkit::{fresh_claim, fresh_shard, fresh_writer};
 use futures_util::FutureExt;
 
@@ -26,8 +26,9 @@ async fn no_more_calls_are_in_hand_than_a_queue_may_hold() {
         // Calls come over time, as they do.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let in_hand =
-        calls.iter_mut().filter_map(|call| if call.now_or_never().is_none() { Some(()) } else { None });
+    // So many answers at once are more than the runtime lets a task have in one go.
+    let is_waiting = |call: &mut Pending<_>| tokio::task::unconstrained(call).now_or_never().is_none();
+    let in_hand = calls.iter_mut().map(is_waiting).filter(|is_waiting| *is_waiting);
     let in_hand = in_hand.count();
-    assert!(in_hand <= 16, "{in_hand} calls are in hand; the queue takes 4");
+    assert!(in_hand <= 4, "{in_hand} calls are in hand; the queue takes 4");
 }
