@@ -196,6 +196,8 @@ impl Job for LoadSnapshot {
         let mut values = match all_done(replies) {
             Ok(values) => values,
             Err(Failed::Again(again)) => return again,
+            // A key of the events, perhaps: the read that follows says what is wrong with them.
+            Err(Failed::Foreign(_)) if self.with_events.take().is_some() => return Verdict::Next,
             Err(Failed::Foreign(what)) => {
                 self.asker.tell(Err(self.shelf.foreign(&what).into()));
                 return Verdict::Settled;
