@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../store/connecting.rs"]
 mod connecting;
 mod stage;

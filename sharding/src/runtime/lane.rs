@@ -111,8 +111,8 @@ pub(crate) struct Lane {
     /// Turns to recover of those that have just read: for their next page if they want one in this turn,
     /// else for others.
     turns: Vec<(usize, Place, OwnedSemaphorePermit)>,
-    /// Events that came along with the snapshot of an entity, until it asks for them.
-    stream: Option<(Place, Claim, EventPage)>,
+    /// Events that came along with the snapshots of entities in this turn, until they ask for them.
+    streams: Vec<(usize, Place, Claim, EventPage)>,
     calls: FuturesUnordered<Pending<CallDone>>,
     wakes: BinaryHeap<Reverse<(Duration, usize, Option<Place>)>>,
     evict_hand: usize,
@@ -205,7 +205,7 @@ impl Lane {
             store: FuturesUnordered::new(),
             reads: FuturesUnordered::new(),
             turns: Vec::new(),
-            stream: None,
+            streams: Vec::new(),
             calls: FuturesUnordered::new(),
             wakes: BinaryHeap::new(),
             evict_hand: 0,
@@ -418,7 +418,7 @@ impl Lane {
             Read::Page(page) => self.shards[at].read(turn, place, life, claim, page, actions),
             Read::Snapshot(loaded) => {
                 let loaded = loaded.map(|Loaded { snapshot, stream }| {
-                    self.stream = stream.map(|stream| (place, claim, stream));
+                    self.streams.extend(stream.map(|stream| (at, place, claim, stream)));
                     snapshot
                 });
                 self.shards[at].snapshot_loaded(turn, place, life, claim, loaded, actions);
@@ -426,8 +426,6 @@ impl Lane {
         }
         self.turns.extend(permit.map(|permit| (at, place, permit)));
         self.act(at);
-        // Whoever wanted it has asked by now.
-        self.stream = None;
     }
 
     /// The turn to recover that an entity has already, or the wait for one.
@@ -482,6 +480,8 @@ impl Lane {
         }
         self.touched.clear();
         self.turns.clear();
+        // Whoever wanted one has asked by now.
+        self.streams.clear();
         self.entities += std::mem::take(&mut self.turn.created);
         if let Some(limit) = self.cx.config.max_active_entities {
             let share = limit.get().div_ceil(self.cx.config.lanes.get());
@@ -563,15 +563,16 @@ impl Lane {
                 Action::Read { place, life, read } => {
                     let (journal, permit) = (Arc::clone(self.journal(at)), self.turn_to_recover(at, place));
                     let config = self.cx.config;
-                    let known = self.stream.take_if(|(of, under, _)| {
-                        *of == place && read.known.is_some_and(|known| known.claim == *under)
+                    let known = self.streams.iter().position(|(shard, of, under, _)| {
+                        (*shard, *of) == (at, place) && read.known.is_some_and(|known| known.claim == *under)
                     });
+                    let known = known.map(|known| self.streams.swap_remove(known).3);
                     self.reads.push(Box::pin(async move {
                         let claim =
                             read.known.map_or(Claim { epoch: Epoch(0), session: 0 }, |known| known.claim);
                         let (page, permit) = match permit.await {
                             Ok(permit) => match known {
-                                Some((_, _, stream)) => (Ok(stream.window(&read)), Some(permit)),
+                                Some(stream) => (Ok(stream.window(&read)), Some(permit)),
                                 None => {
                                     let (limit, none) = (config.recovery_event_timeout, "no events came");
                                     let page = in_time(journal.read(read), limit, none, ReadError::Failed);
