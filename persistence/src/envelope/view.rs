@@ -33,16 +33,16 @@ impl<'a> EventView<'a> {
         let mut rest = Rest(event);
         while !rest.0.is_empty() {
             // Numbers are cut to their width as Protobuf cuts them.
-            match rest.tag()? {
-                (1, VARINT) => view.sequence_nr = SequenceNr(rest.varint()?),
-                (2, BYTES) => view.payload = rest.bytes()?,
-                (3, VARINT) => view.codec = rest.varint()? as u32,
-                (4, BYTES) => view.name = std::str::from_utf8(rest.bytes()?).ok()?,
-                (5, VARINT) => view.version = rest.varint()? as u32,
-                (6, VARINT) => drop(rest.varint()?),
-                (8, VARINT) => view.token.claim.epoch = Epoch(rest.varint()?),
-                (9, VARINT) => view.token.claim.session = rest.varint()? as u32,
-                (10, VARINT) => view.token.batch = rest.varint()?,
+            match rest.byte()? {
+                SEQUENCE_NR => view.sequence_nr = SequenceNr(rest.varint()?),
+                PAYLOAD => view.payload = rest.bytes()?,
+                CODEC => view.codec = rest.varint()? as u32,
+                NAME => view.name = std::str::from_utf8(rest.bytes()?).ok()?,
+                VERSION => view.version = rest.varint()? as u32,
+                TIME_MS => drop(rest.varint()?),
+                EPOCH => view.token.claim.epoch = Epoch(rest.varint()?),
+                SESSION => view.token.claim.session = rest.varint()? as u32,
+                BATCH => view.token.batch = rest.varint()?,
                 _ => return None,
             }
         }
@@ -64,21 +64,30 @@ impl StoredEvent {
     }
 }
 
-/// Protobuf's name for a number of up to ten bytes, seven bits in each.
-const VARINT: u8 = 0;
-/// Protobuf's name for a length with so many bytes after it.
-const BYTES: u8 = 2;
+const SEQUENCE_NR: u8 = number(1);
+const PAYLOAD: u8 = bytes(2);
+const CODEC: u8 = number(3);
+const NAME: u8 = bytes(4);
+const VERSION: u8 = number(5);
+const TIME_MS: u8 = number(6);
+const EPOCH: u8 = number(8);
+const SESSION: u8 = number(9);
+const BATCH: u8 = number(10);
+
+/// What stands before a number: the field, and 0 for up to ten bytes with seven bits in each.
+const fn number(field: u8) -> u8 {
+    field << 3
+}
+
+/// What stands before bytes: the field, and 2 for a length with so many bytes after it.
+const fn bytes(field: u8) -> u8 {
+    field << 3 | 2
+}
 
 /// What of a message is still to be read.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    /// The number of the next field and how it is written. Fields above 15 need a second byte: not plain.
-    fn tag(&mut self) -> Option<(u8, u8)> {
-        let byte = self.byte().filter(|byte| *byte < 0x80)?;
-        Some((byte >> 3, byte & 7))
-    }
-
     fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -86,17 +95,18 @@ impl<'a> Rest<'a> {
     }
 
     fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for at in 0..10 {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
-            if at == 9 && byte > 1 {
-                return None;
-            }
-            number |= bits << (7 * at);
-            if byte < 0x80 {
-                return Some(number);
+        let first = self.byte()?;
+        if first < 0x80 { Some(u64::from(first)) } else { self.long_varint(first) }
+    }
+
+    fn long_varint(&mut self, first: u8) -> Option<u64> {
+        let mut number = u64::from(first & 0x7f);
+        for (at, byte) in (1..10).zip(self.0) {
+            number |= u64::from(byte & 0x7f) << (7 * at);
+            if *byte < 0x80 {
+                self.0 = &self.0[at..];
+                // The tenth byte has room for one bit.
+                return (at < 9 || *byte < 2).then_some(number);
             }
         }
         None
