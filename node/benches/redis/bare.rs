@@ -197,7 +197,7 @@ impl Flight {
             }
             self.shards.rotate_left(scripts);
             if let Some(replicas) = self.replicas {
-                pipeline.cmd("WAIT").arg(replicas).arg(500);
+                pipeline.cmd("WAIT").arg(replicas).arg(5000);
             }
             let sent = self.connection.send_packed_commands(&pipeline, 0, pipeline.len());
             let mut answers = sent.await.unwrap();

@@ -39,7 +39,7 @@ async fn append(lines: Arc<Mutex<mpsc::Receiver<Line>>>, mut to: MultiplexedConn
         for line in &batch {
             pipeline.cmd("RPUSH").arg(&line.list).arg(&line.body[..]);
         }
-        pipeline.cmd("WAIT").arg(replicas).arg(500);
+        pipeline.cmd("WAIT").arg(replicas).arg(5000);
         let answers = to.send_packed_commands(&pipeline, 0, pipeline.len()).await.unwrap();
         assert_eq!(answers.last(), Some(&Value::Int(replicas as i64)));
         batch.drain(..).for_each(|line| line.done.send(()).unwrap());
