@@ -20,7 +20,7 @@ use abide_membership::ids::Incarnation;
 use abide_persistence::engine::{Backoff, EntitySettings};
 use abide_persistence::journal::{Epoch, JournalLimits, Writer};
 use abide_persistence::model::StashOverflow;
-use abide_sharding::{Region, RegionConfig, Registry, Stopped};
+use abide_sharding::{Region, RegionConfig, RegionStatus, Registry, Stopped};
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -184,6 +184,7 @@ impl Starting {
         let opening = async {
             // Before the stores: what they count is lost if nobody records it when they are opened.
             let metrics = telemetry::start_metrics()?;
+            describe_gauges();
             stores::open(stores, &registry, &self.config, readiness, opened).await?;
             // All that can fail before somebody could be served.
             let http = self.http.waiting()?;
@@ -508,19 +509,30 @@ fn shards_check(region: &Region) -> Check {
     check.tag("abide")
 }
 
+/// What the region shows of itself.
+const GAUGES: [(&str, &str, fn(&RegionStatus) -> usize); 8] = [
+    ("abide_shards_assigned", "Shards assigned to this node", |status| status.shards_assigned),
+    ("abide_shards_held", "Shards that it has claimed", |status| status.shards_held),
+    ("abide_shards_parked", "Shards of which a journal has lost events", |status| status.shards_parked),
+    ("abide_entities_active", "Entities in memory", |status| status.entities),
+    ("abide_entities_parked", "Entities that cannot be recovered", |status| status.entities_parked),
+    ("abide_requests_waiting", "Requests that wait at the lanes' doors", |status| status.requests_waiting),
+    ("abide_recoveries_running", "Recoveries under way", |status| status.recoveries_running),
+    ("abide_recoveries_waiting", "Recoveries that wait for their turn", |status| {
+        status.recoveries - status.recoveries_running
+    }),
+];
+
+fn describe_gauges() {
+    for (name, words, _) in GAUGES {
+        metrics::describe_gauge!(name, words);
+    }
+}
+
 fn gauges(region: &Region) {
     let status = region.status();
-    for (name, value) in [
-        ("abide_shards_assigned", status.shards_assigned),
-        ("abide_shards_held", status.shards_held),
-        ("abide_shards_parked", status.shards_parked),
-        ("abide_entities_active", status.entities),
-        ("abide_entities_parked", status.entities_parked),
-        ("abide_requests_waiting", status.requests_waiting),
-        ("abide_recoveries_running", status.recoveries_running),
-        ("abide_recoveries_waiting", status.recoveries - status.recoveries_running),
-    ] {
-        metrics::gauge!(name).set(value as f64);
+    for (name, _, value) in GAUGES {
+        metrics::gauge!(name).set(value(&status) as f64);
     }
 }
 

@@ -124,7 +124,7 @@ pub fn cluster() -> Vec<Server> {
                 ["--cluster-port", &bus],
                 ["--cluster-node-timeout", "1000"],
                 ["--cluster-require-full-coverage", "no"],
-                ["--cluster-replica-validity-factor", "1"],
+                ["--cluster-replica-validity-factor", "5"],
                 ["--repl-ping-replica-period", "1"],
             ]
             .concat(),
