@@ -20,7 +20,7 @@ use abide_membership::ids::Incarnation;
 use abide_persistence::engine::{Backoff, EntitySettings};
 use abide_persistence::journal::{Epoch, JournalLimits, Writer};
 use abide_persistence::model::StashOverflow;
-use abide_sharding::{Region, RegionConfig, Registry, Stopped};
+use abide_sharding::{Region, RegionConfig, RegionStatus, Registry, Stopped};
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -182,11 +182,14 @@ impl Starting {
         let registry = std::mem::take(&mut self.registry);
         let stores = std::mem::take(&mut self.stores);
         let opening = async {
+            // Before the stores: what they count is lost if nobody records it when they are opened.
+            let metrics = telemetry::start_metrics()?;
+            describe_gauges();
             stores::open(stores, &registry, &self.config, readiness, opened).await?;
             // All that can fail before somebody could be served.
             let http = self.http.waiting()?;
             let admin = self.admin.as_ref().map(Bound::waiting).transpose()?;
-            Ok((begin(registry, opened, &self.config).await?, http, admin))
+            Ok((begin(registry, opened, &self.config, metrics).await?, http, admin))
         };
         let (mut opening, mut stop) = (pin!(opening), pin!(stop));
         tokio::select! {
@@ -404,10 +407,14 @@ struct Begun {
 }
 
 /// Takes the stores into use and starts the region on them.
-async fn begin(registry: Registry, stores: &OpenStores, config: &Config) -> Result<Begun, StartError> {
+async fn begin(
+    registry: Registry,
+    stores: &OpenStores,
+    config: &Config,
+    metrics: PrometheusHandle,
+) -> Result<Begun, StartError> {
     let meta = stores::take_generation(stores.journals(), config.sharding.shards).await?;
     let incarnation = Incarnation::from_u128(rand::random());
-    let metrics = telemetry::start_metrics()?;
     let writer = Writer { cluster: meta.cluster, incarnation: incarnation.as_u128() };
     // Each type follows the limits of its own journal.
     let limits = stores.journals().next().map(|(_, journal)| journal.limits());
@@ -502,24 +509,36 @@ fn shards_check(region: &Region) -> Check {
     check.tag("abide")
 }
 
-fn gauges(region: &Region) {
-    let status = region.status();
-    for (name, value) in [
-        ("abide_shards_assigned", status.shards_assigned),
-        ("abide_shards_held", status.shards_held),
-        ("abide_shards_parked", status.shards_parked),
-        ("abide_entities_active", status.entities),
-        ("abide_entities_parked", status.entities_parked),
-        ("abide_requests_waiting", status.requests_waiting),
-        ("abide_recoveries_running", status.recoveries_running),
-        ("abide_recoveries_waiting", status.recoveries - status.recoveries_running),
-    ] {
-        metrics::gauge!(name).set(value as f64);
+/// What the region shows of itself.
+const GAUGES: [(&str, &str, fn(&RegionStatus) -> usize); 8] = [
+    ("abide_shards_assigned", "Shards assigned to this node", |status| status.shards_assigned),
+    ("abide_shards_held", "Shards that it has claimed", |status| status.shards_held),
+    ("abide_shards_parked", "Shards of which a journal has lost events", |status| status.shards_parked),
+    ("abide_entities_active", "Entities in memory", |status| status.entities),
+    ("abide_entities_parked", "Entities that cannot be recovered", |status| status.entities_parked),
+    ("abide_requests_waiting", "Requests that wait at the lanes' doors", |status| status.requests_waiting),
+    ("abide_recoveries_running", "Recoveries under way", |status| status.recoveries_running),
+    ("abide_recoveries_waiting", "Recoveries that wait for their turn", |status| {
+        status.recoveries - status.recoveries_running
+    }),
+];
+
+fn describe_gauges() {
+    for (name, words, _) in GAUGES {
+        metrics::describe_gauge!(name, words);
     }
 }
 
-/// Keeps `/readyz` true to whether all shards are held. One that is parked waits for an operator, and no other
-/// node would do better.
+fn gauges(region: &Region) {
+    let status = region.status();
+    for (name, _, value) in GAUGES {
+        metrics::gauge!(name).set(value(&status) as f64);
+    }
+}
+
+/// Keeps `/readyz` true to whether this node has all its shards: claimed once, and not taken by another since. One
+/// that is parked waits for an operator, and one whose journal is away is claimed once more later: no other node
+/// would do better.
 async fn watch_shards(region: Region, readiness: Readiness, shards: usize) {
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -527,14 +546,16 @@ async fn watch_shards(region: Region, readiness: Readiness, shards: usize) {
     loop {
         tick.tick().await;
         let status = region.status();
-        let held = status.shards_held + status.shards_parked;
-        if held == shards && !was_ready {
+        let all_held = status.shards_held + status.shards_parked == shards;
+        let some_taken = status.shards_assigned + status.shards_parked < shards;
+        if all_held && !was_ready {
             readiness.clear("shards");
             tracing::info!(shards, "the node is ready");
-        } else if held < shards && was_ready {
-            readiness.object("shards", "some shards of this node are not held");
+            was_ready = true;
+        } else if some_taken && was_ready {
+            readiness.object("shards", "some shards of this node were taken by another owner");
+            was_ready = false;
         }
-        was_ready = held == shards;
     }
 }
 

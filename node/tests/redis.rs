@@ -1,59 +1,18 @@
 //! Redis as the operator meets it: a server that is not there yet, one that is not safe, what the program finds
 //! about it and what it asks to be allowed.
 
-#![expect(clippy::disallowed_methods, reason = "tests wait for processes on threads of their own")]
-
+mod servers;
 mod service;
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::net::TcpListener;
 
 use abide::config::{AllowUnsafe, Config, Urls};
 use abide::persistence::runtime::redis::options::{Unsafe, WaitReplicas};
 use abide::{App, Node, Starting};
+use servers::{Abide, Server, abide, free_port, printed};
 use service::{Tally, ask, config, post};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
-
-/// A `redis-server` of a test's own, gone with it.
-struct Server {
-    _process: Process,
-    _dir: TempDir,
-}
-
-/// Ends with its test.
-struct Process(Child);
-
-impl Server {
-    fn on(port: u16) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let process = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-            .arg("--dir")
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        let server = Self { _process: Process(process), _dir: dir };
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        server
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
-}
 
 /// A node whose events are on a single server at this port, accepted as it is.
 fn on_redis(data: &TempDir, port: u16) -> Config {
@@ -102,7 +61,7 @@ async fn while_redis_is_down_the_node_lives_and_says_what_it_waits_for() {
 #[tokio::test]
 async fn a_server_that_is_not_safe_ends_the_start() {
     let (data, port) = (tempfile::tempdir().expect("a directory"), free_port());
-    let _server = Server::on(port);
+    let _server = Server::start_on(port, &[]);
     let mut config = on_redis(&data, port);
     config.journal_redis.allow_unsafe = AllowUnsafe(Vec::new());
     let error =
@@ -120,15 +79,6 @@ async fn a_health_check_of_a_store_that_nobody_has_is_refused() {
     assert!(error.contains("\"rdis\"") && error.contains("\"redis\""), "{error}");
 }
 
-fn abide(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null()).output().expect("the program runs")
-}
-
-fn printed(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 #[test]
 fn the_check_finds_what_a_start_would_refuse() {
     let port = free_port();
@@ -137,7 +87,7 @@ fn the_check_finds_what_a_start_would_refuse() {
     let down = check(&[]);
     let text = printed(&down);
     assert!(down.status.code() == Some(1) && text.contains(&format!("127.0.0.1:{port}")), "{text}");
-    let _server = Server::on(port);
+    let _server = Server::start_on(port, &[]);
     let refused = check(&[]);
     let text = printed(&refused);
     assert!(
@@ -153,16 +103,15 @@ fn the_check_finds_what_a_start_would_refuse() {
 #[test]
 fn the_printed_rule_is_one_that_a_server_takes() {
     let port = free_port();
-    let _server = Server::on(port);
+    let server = Server::start_on(port, &[]);
     let keys =
         ["key_prefix=shop", "username=ann", "password_file=secret"].map(|key| format!("journal.redis.{key}"));
     let output = abide(&["redis", "acl", "--set", &keys[0], "--set", &keys[1], "--set", &keys[2]]);
     let text = printed(&output);
     let rule = text.lines().find(|line| line.starts_with("ACL SETUSER ann ")).expect("a rule");
     assert!(rule.contains("~{shop:*}:*"), "{rule}");
-    let mut cli = Command::new("redis-cli");
-    let answer = cli.args(["-p", &port.to_string()]).args(rule.split(' ')).output().expect("redis-cli runs");
-    assert_eq!(printed(&answer).trim(), "OK", "{rule}");
+    let words: Vec<&str> = rule.split(' ').collect();
+    assert_eq!(server.cli(&words).trim(), "OK", "{rule}");
 }
 
 #[test]
@@ -176,21 +125,8 @@ fn what_is_in_force_is_printed_without_passwords() {
 #[test]
 fn a_node_that_waits_for_redis_ends_in_order() {
     let (data, port) = (tempfile::tempdir().expect("a directory"), free_port());
-    let listen = format!("127.0.0.1:{}", free_port());
     let urls = format!("journal.redis.urls=redis://127.0.0.1:{port}");
-    let data_dir = data.path().join("data").display().to_string();
-    let node = Command::new(env!("CARGO_BIN_EXE_abide"))
-        .args(["serve", "--set", "journal.store=redis", "--set", &urls, "--listen", &listen])
-        .args(["--set", "admin.listen=none", "--data-dir", &data_dir])
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program runs");
-    let mut node = Process(node);
-    // Its signals are heard before it listens.
-    while TcpStream::connect(&listen).is_err() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let kill = Command::new("kill").args(["-TERM", &node.0.id().to_string()]).status().expect("kill runs");
-    assert!(kill.success());
-    assert_eq!(node.0.wait().expect("an end").code(), Some(0));
+    let node = Abide::start(data.path(), &[urls]);
+    node.process.signal("TERM");
+    assert_eq!(node.process.code(), Some(0));
 }

@@ -12,7 +12,7 @@ use crate::config::{Config, RedisConfig};
 /// The sections that are set up, each once.
 fn sections(config: &Config) -> Vec<(&'static str, &RedisConfig)> {
     let mut all = vec![("journal.redis", &config.journal_redis)];
-    if config.snapshot_redis != config.journal_redis {
+    if !config.snapshot_redis.is_one_store_with(&config.journal_redis) {
         all.push(("snapshot.redis", &config.snapshot_redis));
     }
     all

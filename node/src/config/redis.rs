@@ -113,6 +113,12 @@ impl RedisConfig {
         }
     }
 
+    /// Whether both are one store: how it shows in `/healthz` makes no difference.
+    pub fn is_one_store_with(&self, other: &Self) -> bool {
+        let Self { health_name, health_tags, health_failure, .. } = self.clone();
+        *self == Self { health_name, health_tags, health_failure, ..other.clone() }
+    }
+
     /// What a store is opened with.
     ///
     /// # Errors

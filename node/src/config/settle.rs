@@ -89,6 +89,9 @@ impl Config {
             topology_check,
             max_value,
             allow_unsafe,
+            health_name,
+            health_tags,
+            health_failure,
         );
     }
 

@@ -10,12 +10,13 @@ use super::registered::{Attempt, Opened, Use};
 use super::waiting::Failed;
 use crate::config::{BreakerConfig, Config, HealthFailure, RedisConfig};
 
-/// What the configuration says. Snapshots have a store of their own if anything of it differs.
+/// What the configuration says. Snapshots have a store of their own if more of it differs than how it shows in
+/// `/healthz`.
 pub(super) fn open(config: &Config, has: Use) -> Attempt {
     let Config { journal_redis, snapshot_redis, breaker, .. } = config.clone();
     Box::pin(async move {
         let health = [health_of(&journal_redis), health_of(&snapshot_redis)];
-        if journal_redis == snapshot_redis {
+        if journal_redis.is_one_store_with(&snapshot_redis) {
             let store = open_store(journal_redis.options(&breaker)?).await?;
             return Ok(Opened { health, ..store });
         }

@@ -33,6 +33,8 @@ pub fn config(data: &Path) -> Config {
 
 pub struct Answer {
     pub status: u16,
+    /// When to come again, in seconds.
+    pub retry_after: Option<u64>,
     pub body: Value,
 }
 
@@ -54,10 +56,12 @@ pub async fn ask(at: impl std::fmt::Display, method: &str, path: &str, body: Opt
     let body: Full<bytes::Bytes> = Full::from(body.unwrap_or_default().to_owned());
     let response = client.send_request(request.body(body).expect("a request")).await.expect("an answer");
     let status = response.status().as_u16();
+    let retry_after =
+        response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
     let bytes = response.into_body().collect().await.expect("a body").to_bytes();
     let body = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    Answer { status, body }
+    Answer { status, retry_after, body }
 }
 
 /// Commands an entity, at `type/id`.

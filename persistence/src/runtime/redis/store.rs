@@ -67,7 +67,7 @@ impl RedisStore {
         checks::run(&options).await?;
         let hub = Hub::new(options);
         let mut watcher = Watcher::new(Arc::clone(&hub));
-        watcher.look().await.map_err(|why| ConnectError::Unreachable(why.to_string()))?;
+        watcher.look_everywhere().await.map_err(|why| ConnectError::Unreachable(why.to_string()))?;
         hub.spawn(watcher.run());
         hub.spawn(watcher::show(Arc::clone(&hub)));
         Ok(Self { hub, pulse: Arc::default(), id: StoreId::unique() })

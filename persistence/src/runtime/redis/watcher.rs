@@ -85,6 +85,20 @@ impl Watcher {
         }
     }
 
+    /// Looks for the first time: the seeds name others, and each is believed about itself only.
+    ///
+    /// # Errors
+    /// As for [`look`](Self::look), once nobody names anybody new.
+    pub(super) async fn look_everywhere(&mut self) -> Result<(), StoreError> {
+        loop {
+            let heard_of = self.routes.nodes().count();
+            let looked = self.look().await;
+            if looked.is_ok() || self.routes.nodes().count() == heard_of {
+                return looked;
+            }
+        }
+    }
+
     /// Asks everybody once.
     ///
     /// # Errors
