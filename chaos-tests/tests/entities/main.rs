@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+#[allow(dead_code, reason = "other tests use all of it")]
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "other tests use all of it")]
 #[path = "../store/connecting.rs"]
 mod connecting;
 mod stage;
