@@ -100,7 +100,7 @@ async fn fill_cache(store: &EmbeddedStore) {
     loop {
         let (persistence_id, from, to) = (id.clone(), SequenceNr(next), SequenceNr(u64::MAX));
         let (max_events, max_bytes) = (100, usize::MAX);
-        let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, claim: None };
+        let read = ReadEvents { shard, persistence_id, from, to, max_events, max_bytes, known: None };
         let page = store.read(read).await.unwrap();
         next += page.events.len() as u64;
         if next > page.last.0 {
