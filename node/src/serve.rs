@@ -509,11 +509,11 @@ fn shards_check(region: &Region) -> Check {
     check.tag("abide")
 }
 
-/// One number of a region's status.
-type Reading = fn(&RegionStatus) -> usize;
+/// A gauge: its name, what it tells, and where that is found.
+type Gauge = (&'static str, &'static str, fn(&RegionStatus) -> usize);
 
 /// What the region shows of itself.
-const GAUGES: [(&str, &str, Reading); 8] = [
+const GAUGES: [Gauge; 8] = [
     ("abide_shards_assigned", "Shards assigned to this node", |status| status.shards_assigned),
     ("abide_shards_held", "Shards that it has claimed", |status| status.shards_held),
     ("abide_shards_parked", "Shards of which a journal has lost events", |status| status.shards_parked),
