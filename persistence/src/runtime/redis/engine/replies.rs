@@ -159,7 +159,7 @@ mod tests {
         let refused = [
             ("NOSCRIPT No matching script. Please use EVAL.", Then::LoadScripts),
             ("MOVED 3999 127.0.0.1:6381", Then::LookAround),
-            ("READONLY You can't write against a read only replica.", Then::LookAround),
+            ("READONLY You can't write against a read only replica.", Then::Reconnect),
             ("CLUSTERDOWN Hash slot not served", Then::LookAround),
             ("MASTERDOWN Link with MASTER is down", Then::LookAround),
             ("ASK 3999 127.0.0.1:6381", Then::Wait),
@@ -203,7 +203,7 @@ mod tests {
             Some(Appended::Fenced(Held::Token(token)))
         );
         assert_eq!(appended(&fenced(Value::Nil)), Some(Appended::Fenced(Held::Nobody)));
-        assert_eq!(appended(&fenced(text(""))), Some(Appended::Fenced(Held::Nobody)));
+        assert_eq!(appended(&fenced(text(""))), Some(Appended::Fenced(Held::Foreign(String::new()))));
         assert_eq!(
             appended(&fenced(text("mine!"))),
             Some(Appended::Fenced(Held::Foreign("mine!".to_owned())))
