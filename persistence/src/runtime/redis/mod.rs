@@ -9,14 +9,14 @@
 //!               └── found again, the same bytes under the same number, until the call time-out ◀─┘
 //! ```
 //!
-//! What is asked for becomes a [job](job). A job lies in the [queue](queue) of the [primary](primary) that owns
+//! What is asked for becomes a `job`. A job lies in the `queue` of the `primary` that owns
 //! its slot until a task takes it along on the next flight. What comes back settles it, or it waits a little
-//! and is sent again, to whoever owns the slot then. The [hub](hub) knows who that is, from the
-//! [watcher](watcher).
+//! and is sent again, to whoever owns the slot then. The `hub` knows who that is, from the
+//! `watcher`.
 //!
 //! *Acknowledged* means stored, and counted by `WAIT` on as many replicas as could be elected
-//! ([redundancy](engine::redundancy)). Who may write is decided by the server, from the fence token, in the
-//! [script](engine::append) that stores the batch: a late copy, a stale owner, a second process change nothing.
+//! (`engine::redundancy`). Who may write is decided by the server, from the fence token, in the
+//! script (`engine::append`) that stores the batch: a late copy, a stale owner, a second process change nothing.
 //!
 //! - [`connector`]: how a connection to one server is made, by us or by the host program.
 //! - [`Setup`], [`Dial`]: ours, from URLs and keys, with logins by [`Credentials`] that are kept up to date.
