@@ -86,7 +86,8 @@ pub async fn ids_come_in_pages_without_gaps_or_repeats(journal: Arc<dyn Journal>
     for limit in [1, 2, 7, 8, 9] {
         assert_eq!(all(&journal, owner.shard, limit).await, whole, "pages of {limit}");
     }
-    let between = format!("{}!", whole[0]);
+    // One of our own: another case may have left an id that is as long as can be.
+    let between = format!("{}!", ids[0].id);
     let page = journal.persistence_ids(query(owner.shard, Some(&between), 1)).await.expect("a page");
     assert_eq!(
         page.ids.first().map(EntityId::as_str),
