@@ -32,6 +32,13 @@ struct Table {
     primaries: Vec<Arc<Primary>>,
 }
 
+impl Table {
+    fn owner(&self, slot: u16) -> Option<&Arc<Primary>> {
+        let place = usize::from(*self.slots.get(usize::from(slot))?).checked_sub(1)?;
+        self.primaries.get(place)
+    }
+}
+
 /// What all parts of a store share.
 pub(super) struct Hub {
     pub(super) options: RedisOptions,
@@ -85,17 +92,12 @@ impl Hub {
 
     /// Who owns a slot.
     pub(super) fn owner(&self, slot: u16) -> Option<Arc<Primary>> {
-        let table = self.table.load();
-        let place = usize::from(*table.slots.get(usize::from(slot))?).checked_sub(1)?;
-        table.primaries.get(place).cloned()
+        self.table.load().owner(slot).cloned()
     }
 
     /// How long writes of a slot are refused; see [`Primary::rests`].
     pub(super) fn rests(&self, slot: u16) -> Option<Duration> {
-        let table = self.table.load();
-        let place = usize::from(*table.slots.get(usize::from(slot))?).checked_sub(1)?;
-        let primary = table.primaries.get(place)?;
-        primary.rests(Lane::Write, self.now())
+        self.table.load().owner(slot)?.rests(Lane::Write, self.now())
     }
 
     /// A new job. One that finds no room is given up at once.
@@ -107,7 +109,7 @@ impl Hub {
         let in_hand = InHand::new([of, &self.in_hand]);
         let mut queued = Queued::new(job, Instant::now() + self.options.call_timeout, in_hand);
         if has_room {
-            return self.dispatch(lane, queued);
+            return self.hand_over(owner, lane, queued);
         }
         self.metrics.refused_by_queue.increment(1);
         let server =
@@ -122,13 +124,16 @@ impl Hub {
     }
 
     /// Gives a job to whoever owns its slot.
-    pub(super) fn dispatch(self: &Arc<Self>, lane: Lane, mut queued: Queued) {
+    pub(super) fn dispatch(self: &Arc<Self>, lane: Lane, queued: Queued) {
+        self.hand_over(self.owner(queued.job.slot()), lane, queued);
+    }
+
+    fn hand_over(self: &Arc<Self>, owner: Option<Arc<Primary>>, lane: Lane, mut queued: Queued) {
         if self.is_closed() {
             queued.trouble = "the journal is closed".to_owned();
             return queued.give_up();
         }
-        let slot = queued.job.slot();
-        match self.owner(slot) {
+        match owner {
             Some(primary) => match primary.admit(lane, queued, self.now()) {
                 Admission::Queued => {}
                 Admission::Refused(refused) => refused.give_up(),
