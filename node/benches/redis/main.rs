@@ -22,6 +22,9 @@
 
 mod bare;
 mod coerce;
+#[allow(dead_code, reason = "other figures use all of it")]
+#[path = "../common/mod.rs"]
+mod common;
 mod entities;
 mod http;
 mod journal;

@@ -1,23 +1,24 @@
 //! The entity whose commands are measured: it keeps texts, one event of 200 bytes for each.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abide::persistence::codec::Event;
-use abide::persistence::engine::EntitySettings;
 use abide::persistence::envelope::StoredEvent;
 use abide::persistence::journal::{Claim, Epoch, Journal, Writer};
-use abide::persistence::model::{Effect, EventSourced, EventSourcedActor, StashOverflow};
+use abide::persistence::model::{Effect, EventSourced, EventSourcedActor};
 use abide::persistence::{EntityId, EntityType, PersistenceId, ShardCount};
 use abide::sharding::{EntityRef, Region, RegionConfig, Registry};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::common::{all_held, region_config};
+
+/// As many as a node has by default.
+pub(crate) use crate::common::SHARDS;
+
 /// Bytes of payload of each event.
 pub(crate) const PAYLOAD: usize = 200;
-/// As many as a node has by default.
-pub(crate) const SHARDS: u32 = 1024;
 
 /// How many texts were noted.
 #[derive(Serialize, Deserialize)]
@@ -108,31 +109,10 @@ pub(crate) async fn region(journal: Arc<dyn Journal>) -> Region {
     let mut registry = Registry::default();
     registry.entity::<Notes>().unwrap();
     let shards = ShardCount::new(SHARDS).unwrap();
-    let config = RegionConfig {
-        shards,
-        lanes: NonZeroUsize::new(8).unwrap(),
-        inbox_capacity: 100_000,
-        entity: EntitySettings {
-            stash_capacity: 4096,
-            stash_overflow: StashOverflow::Fail,
-            backoff: EntitySettings::default().backoff,
-            journal: journal.limits(),
-            page_events: 1000,
-            page_bytes: 1 << 20,
-        },
-        passivate_after: Duration::from_secs(3600),
-        max_active_entities: None,
-        max_recoveries: NonZeroUsize::new(64).unwrap(),
-        recovery_permit_timeout: Duration::from_secs(30),
-        recovery_event_timeout: Duration::from_secs(30),
-        slow_handler: Duration::from_secs(1),
-        journal_timeout: Duration::from_secs(10),
-    };
+    let config = RegionConfig { slow_handler: Duration::from_secs(1), ..region_config(&*journal) };
     let region = Region::start(Arc::new(registry), journal, writer(), config).unwrap();
     region.assign(shards.all(), claim().epoch);
-    while region.status().shards_held < SHARDS as usize {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    all_held(&region).await;
     region
 }
 
